@@ -1,0 +1,312 @@
+"""Owns decoding: bytes of any common format in, blocks of mono float32 at 16 kHz out.
+
+libsndfile reads what it knows; PyAV (FFmpeg) reads the rest (AAC, WebM, WMA, AC-3 ...). Channels are averaged before
+resampling, and resampling is soxr's HQ: lower qualities alias and move scores by up to 0.9.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from transforms import errors
+from transforms.health import AudioHealth, HealthMeter
+from transforms.segments import SAMPLE_RATE_HZ, Waveform
+
+MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 1_000, 768_000
+MAX_CHANNELS = 64
+BLOCK_VALUES = 1 << 21  # samples times channels decoded at a time: 8 MB, 23 s of CD stereo
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What decoding told of a clip.
+
+    Attributes:
+      duration_s: seconds really decoded.
+      sample_rate_hz: of the source, before resampling.
+      num_channels: of the source, before averaging.
+      num_samples: of the waveform at 16 kHz.
+      truncated: the source promised more sound than it holds.
+      health: loudness, clipping, silence and bandwidth.
+    """
+
+    duration_s: float
+    sample_rate_hz: int
+    num_channels: int
+    num_samples: int
+    truncated: bool
+    health: AudioHealth
+
+
+class Reader(Protocol):
+    """One opened source; `truncated` is known once `blocks` is exhausted."""
+
+    sample_rate_hz: int
+    num_channels: int
+    truncated: bool
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yields decoded samples, float32 [n, num_channels], n > 0."""
+
+
+class Decoder:
+    """Streams one source as a 16 kHz mono waveform.
+
+    Iterate it once, then ask for `facts`. Memory is bounded by a block, whatever the length.
+    """
+
+    def __init__(self, source: BinaryIO, *, max_duration_s: float | None = None) -> None:
+        """Opens `source` (seekable, at its start).
+
+        Raises:
+          AudioError: the format is unknown, the header implausible or the source empty.
+        """
+        self._max_duration_s = max_duration_s
+        self._reader = open_audio(source)
+        self._meter = HealthMeter()
+        self._num_decoded = self._num_samples = 0
+        rate, channels = self._reader.sample_rate_hz, self._reader.num_channels
+        if not MIN_SAMPLE_RATE_HZ <= rate <= MAX_SAMPLE_RATE_HZ or channels > MAX_CHANNELS:
+            raise errors.ImplausibleHeaderError(
+                f"the header claims {channels} channels at {rate} Hz; at most {MAX_CHANNELS} channels and "
+                f"{MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz are read"
+            )
+
+    def __iter__(self) -> Iterator[Waveform]:
+        """Yields float32 blocks [n] at 16 kHz.
+
+        Raises:
+          AudioError: nothing can be decoded, a sample is not finite, or `max_duration_s` is passed.
+        """
+        for block in resample(self._mono(), self._reader.sample_rate_hz):
+            self._num_samples += len(block)
+            self._meter.hear_waveform(block)
+            yield block
+        if not self._num_samples:
+            if self._reader.truncated:
+                raise errors.CorruptAudioError("the header is fine, but no sample could be decoded")
+            raise errors.EmptyAudioError("the file holds no samples")
+
+    @property
+    def facts(self) -> AudioFacts:
+        """What was decoded; complete once iteration has ended."""
+        return AudioFacts(
+            duration_s=self._num_decoded / self._reader.sample_rate_hz,
+            sample_rate_hz=self._reader.sample_rate_hz,
+            num_channels=self._reader.num_channels,
+            num_samples=self._num_samples,
+            truncated=self._reader.truncated,
+            health=self._meter.result(),
+        )
+
+    def _mono(self) -> Iterator[Samples]:
+        rate = self._reader.sample_rate_hz
+        for block in self._reader.blocks():
+            self._num_decoded += len(block)
+            if self._max_duration_s is not None and self._num_decoded > self._max_duration_s * rate:
+                raise errors.TooLongError(
+                    f"more than {self._max_duration_s:g} s of sound; raise --max_duration_s to embed it"
+                )
+            if not self._meter.hear_decoded(block):
+                raise errors.NonFiniteAudioError("the audio has NaN or infinite samples")
+            yield downmix(block)
+
+
+def downmix(block: Samples) -> Samples:
+    """The average of the channels of [n, num_channels], as [n]; explicit adds are 20 times faster than mean(axis=1)."""
+    num_channels = block.shape[1]
+    if num_channels == 1:
+        return block[:, 0]
+    mono = block[:, 0] + block[:, 1]
+    for channel in range(2, num_channels):
+        mono += block[:, channel]
+    mono *= np.float32(1.0 / num_channels)
+    return mono
+
+
+def resample(blocks: Iterator[Samples], sample_rate_hz: int) -> Iterator[Waveform]:
+    """Resamples a stream of mono blocks [n] to 16 kHz; the same, bit for bit, as the whole at once."""
+    if sample_rate_hz == SAMPLE_RATE_HZ:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    block = next(blocks, None)
+    while block is not None:
+        following = next(blocks, None)
+        resampled = stream.resample_chunk(block, last=following is None)
+        if len(resampled):
+            yield resampled
+        block = following
+
+
+def open_audio(source: BinaryIO) -> Reader:
+    """Opens a seekable source with libsndfile, else with FFmpeg.
+
+    Raises:
+      EmptyAudioError: no bytes at all.
+      UnknownFormatError: neither library knows the format.
+      CorruptAudioError: a format FFmpeg knows, in a state it cannot read.
+    """
+    if not source.read(1):
+        raise errors.EmptyAudioError("the file is empty: 0 bytes")
+    source.seek(0)
+    try:
+        return SoundFileReader(source)
+    except soundfile.LibsndfileError as problem:
+        refusal = str(problem.error_string)
+    source.seek(0)
+    return AvReader(source, refusal)
+
+
+class SoundFileReader:
+    """Reads with libsndfile: WAV, RF64, W64, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = soundfile.SoundFile(source)
+        self._source = source
+        self.sample_rate_hz: int = self._file.samplerate
+        self.num_channels: int = self._file.channels
+        self.truncated = False
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yields float32 [n, num_channels]; what a damaged stream still holds before its damage is kept."""
+        size = max(1, BLOCK_VALUES // self.num_channels)
+        num_decoded = 0
+        with self._file as file:
+            while True:
+                claimed = file.frames - num_decoded
+                block = np.empty((min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32)
+                try:
+                    num_read = len(file.read(out=block))
+                except soundfile.LibsndfileError:
+                    num_read = max(0, file.tell() - num_decoded)  # the samples before the damage
+                    self.truncated = True
+                num_decoded += num_read
+                if num_read:
+                    yield block[:num_read]
+                if num_read < len(block) or self.truncated:
+                    break
+            self.truncated = self.truncated or self._promised_more(num_decoded)
+
+    def _promised_more(self, num_decoded: int) -> bool:
+        """Whether the container says that sound is missing; libsndfile reads short without an error."""
+        if self._file.format == "OGG":
+            return not _ends_ogg_stream(self._source)
+        if self._file.format == "MP3":
+            # Without a Xing or Info header the number of frames is an estimate.
+            missing = self._file.frames - num_decoded
+            return missing > _MP3_SLACK and _has_mp3_frame_count(self._source)
+        if self._file.frames > num_decoded and self._file.format == "FLAC":
+            return True
+        return any(
+            found < claimed < _STREAMED_SIZE
+            for claimed, found in (map(int, pair) for pair in _SHORT_SIZE.findall(self._file.extra_info))
+        )
+
+
+# libsndfile's log of a size that the file does not hold: "data : 882000 (should be 529182)".
+_SHORT_SIZE = re.compile(r"(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)")
+_STREAMED_SIZE = 0x7FFF0000  # writers to a pipe put 0x7FFFF000 or more where they cannot know the size
+_MP3_SLACK = 2 * 1152  # samples of two MP3 frames: encoder delay and padding
+
+
+def _ends_ogg_stream(source: BinaryIO) -> bool:
+    """Whether the last Ogg page carries the end-of-stream flag (RFC 3533, section 6)."""
+    end = source.seek(0, io.SEEK_END)
+    source.seek(max(0, end - (1 << 17)))  # a page has at most 65 307 bytes
+    tail = source.read()
+    page = tail.rfind(b"OggS")
+    return 0 <= page < len(tail) - 5 and bool(tail[page + 5] & 4)
+
+
+def _has_mp3_frame_count(source: BinaryIO) -> bool:
+    source.seek(0)
+    head = source.read(10)
+    if head[:3] == b"ID3":  # a tag's size: 28 bits in four bytes of seven
+        size = 0
+        for byte in head[6:10]:
+            size = size << 7 | byte & 0x7F
+        source.seek(10 + size)
+    first_frame = source.read(4096)
+    return b"Xing" in first_frame or b"Info" in first_frame
+
+
+class AvReader:
+    """Reads with PyAV what libsndfile does not know: AAC, M4A, WebM, WMA, AC-3, the sound of videos."""
+
+    def __init__(self, source: BinaryIO, refusal: str) -> None:
+        """Opens the first audio stream of `source`; `refusal` is what libsndfile said."""
+        try:
+            import av
+        except ImportError:
+            raise errors.UnknownFormatError(
+                f"libsndfile: {refusal}; PyAV reads more formats: pip install 'yamnet-beam[av]'"
+            ) from None
+        self._av: Any = av
+        try:
+            self._container = av.open(source, metadata_errors="replace")
+        except av.error.FFmpegError as problem:
+            raise errors.UnknownFormatError(f"libsndfile: {refusal} FFmpeg: {problem.strerror}") from problem
+        if not self._container.streams.audio:
+            raise errors.EmptyAudioError("a container without an audio stream")
+        self._stream = self._container.streams.audio[0]
+        self.sample_rate_hz: int = self._stream.codec_context.sample_rate or 0
+        self.num_channels: int = self._stream.codec_context.channels or 0
+        self.truncated = False
+        if not self.sample_rate_hz or not self.num_channels:
+            raise errors.CorruptAudioError("the stream names neither a sample rate nor its channels")
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yields float32 [n, num_channels], gathered to blocks worth resampling."""
+        gathered: list[Samples] = []
+        num_gathered = num_decoded = 0
+        # Only the sample format is converted: FFmpeg's own downmix to mono is 3 dB too loud.
+        to_float = self._av.AudioResampler(format="flt")
+        with self._container:
+            for samples in self._frames(to_float):
+                gathered.append(samples)
+                num_gathered += len(samples)
+                num_decoded += len(samples)
+                if num_gathered * self.num_channels >= BLOCK_VALUES:
+                    yield np.concatenate(gathered)
+                    gathered, num_gathered = [], 0
+            if gathered:
+                yield np.concatenate(gathered)
+            self.truncated = self.truncated or self._promised_more(num_decoded)
+
+    def _frames(self, to_float: Any) -> Iterator[Samples]:
+        frames = self._container.decode(self._stream)
+        while True:
+            try:
+                frame = next(frames, None)
+                converted = to_float.resample(frame) if frame is not None else []
+            except self._av.error.FFmpegError:
+                self.truncated = True
+                return
+            if frame is None:
+                return
+            for part in converted:
+                yield part.to_ndarray().reshape(-1, self.num_channels)
+
+    def _promised_more(self, num_decoded: int) -> bool:
+        """Containers with an index know their duration; elementary streams only guess it."""
+        name = self._container.format.name
+        if not any(indexed in name for indexed in ("mp4", "matroska", "asf")):
+            return False
+        claimed_s = (self._container.duration or 0) / self._av.time_base
+        with contextlib.suppress(TypeError):
+            claimed_s = float(self._stream.duration * self._stream.time_base)
+        return num_decoded / self.sample_rate_hz < claimed_s - _CONTAINER_SLACK_S
+
+
+_CONTAINER_SLACK_S = 0.1  # encoder delay and padding

@@ -1,0 +1,159 @@
+"""Owns the network: YAMNet rebuilt to take batches of patches, batch norm folded, loaded once per process.
+
+TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches, so the patches of many clips may share a block.
+TensorFlow is imported when a network is built, never before.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms import weights as tensors
+from transforms.weights import Weights
+
+Array = npt.NDArray[np.float32]
+Precision = Literal["float32", "bfloat16"]
+
+BLOCK_PATCHES = 64  # larger blocks leave the processor's caches, smaller ones cost more per patch
+
+
+class Layer(NamedTuple):
+    """A convolution with its batch norm folded in, to be followed by ReLU.
+
+    Attributes:
+      depthwise: whether `kernel` is [3, 3, channels, 1], else [height, width, channels, filters].
+      stride: in both directions.
+      bias: [channels] or [filters].
+    """
+
+    depthwise: bool
+    stride: int
+    kernel: Array
+    bias: Array
+
+
+class Outputs(NamedTuple):
+    """What the network says of patches.
+
+    Attributes:
+      embeddings: float32 [num_patches, 1024], not negative.
+      scores: float32 [num_patches, 521], independent sigmoids, not calibrated.
+    """
+
+    embeddings: Array
+    scores: Array
+
+
+def folded_layers(weights: Weights) -> Iterator[Layer]:
+    """The network's convolutions with batch norm folded into kernel and bias, computed in float64."""
+    strides = [tensors.FIRST_STRIDE] + [s for stride, _ in tensors.BLOCKS for s in (stride, 1)]
+    kernels = [tensor for tensor in tensors.TENSORS if len(tensor.shape) == 4]
+    for tensor, stride in zip(kernels, strides, strict=True):
+        norm = tensor.name.removesuffix("kernel") + "bn/"
+        variance, mean, beta = (
+            weights[norm + statistic].astype(np.float64)
+            for statistic in ("moving_variance", "moving_mean", "beta")
+        )
+        scale = 1 / np.sqrt(variance + tensors.BATCH_NORM_EPSILON)
+        depthwise = "depthwise" in tensor.variable
+        kernel = weights[tensor.name] * (scale[:, None] if depthwise else scale)
+        yield Layer(
+            depthwise, stride, kernel.astype(np.float32), (beta - mean * scale).astype(np.float32)
+        )
+
+
+def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
+    """The network as TensorFlow operations.
+
+    Args:
+      patches: float32 tensor [num_patches, 96, 64] of log-mel.
+      layers: as `folded_layers` gives them, tensors or arrays.
+      head: kernel [1024, 521] and bias [521] of the classifier.
+      dtype: of the convolutions; features, embeddings and scores stay float32.
+
+    Returns:
+      Tensors embeddings [num_patches, 1024] and scores [num_patches, 521].
+    """
+    import tensorflow as tf
+
+    net = tf.cast(patches[..., tf.newaxis], dtype)
+    for layer in layers:
+        kernel, stride = tf.cast(layer.kernel, dtype), layer.stride
+        if layer.depthwise:
+            net = tf.nn.depthwise_conv2d(net, kernel, [1, stride, stride, 1], "SAME")
+        else:
+            net = tf.nn.conv2d(net, kernel, stride, "SAME")
+        net = tf.nn.relu(tf.nn.bias_add(net, tf.cast(layer.bias, dtype)))
+    embeddings = tf.reduce_mean(tf.cast(net, tf.float32), axis=[1, 2])
+    return embeddings, tf.sigmoid(tf.matmul(embeddings, head[0]) + head[1])
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a row must say of the model that made it.
+
+    Attributes:
+      version: fingerprint of the weights.
+      class_names: 521 display names.
+      class_mids: 521 AudioSet machine ids.
+    """
+
+    version: str
+    class_names: tuple[str, ...]
+    class_mids: tuple[str, ...]
+
+
+class Yamnet:
+    """The network in memory, ready for patches. Thread-safe; hold one per process."""
+
+    def __init__(self, weights: Weights, card: ModelCard, *, precision: Precision = "float32") -> None:
+        """Builds and traces the network.
+
+        Args:
+          weights: as `transforms.weights` reads them.
+          card: identity and class names.
+          precision: of the convolutions.
+        """
+        import tensorflow as tf
+
+        self.card = card
+        self.precision = precision
+        layers = tuple(folded_layers(weights))
+        head = weights["logits/kernel"], weights["logits/bias"]
+        dtype = tf.dtypes.as_dtype(precision)
+
+        def network(patches: Any) -> tuple[Any, Any]:
+            return forward(patches, layers, head, dtype)
+
+        # Weights are constants of the graph, so that TensorFlow fuses convolution, bias and ReLU.
+        signature = tf.TensorSpec([None, 96, 64], tf.float32)
+        self._network = tf.function(network, autograph=False).get_concrete_function(signature)
+        self._to_tensor = tf.constant
+
+    def embed(self, patches: Array) -> Outputs:
+        """Runs the network on patches [num_patches, 96, 64] in blocks of 64.
+
+        The last block is filled with silence up to one of a few sizes, so that TensorFlow prepares each size once.
+        """
+        embeddings = np.empty((len(patches), tensors.EMBEDDING_SIZE), np.float32)
+        scores = np.empty((len(patches), tensors.NUM_CLASSES), np.float32)
+        for start in range(0, len(patches), BLOCK_PATCHES):
+            block = patches[start : start + BLOCK_PATCHES]
+            stop = start + len(block)
+            missing = block_size(len(block)) - len(block)
+            if missing:
+                block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.float32)])
+            block_embeddings, block_scores = self._network(self._to_tensor(block))
+            embeddings[start:stop] = block_embeddings.numpy()[: stop - start]
+            scores[start:stop] = block_scores.numpy()[: stop - start]
+        return Outputs(embeddings, scores)
+
+
+def block_size(num_patches: int) -> int:
+    """Patches in the block that `num_patches` <= 64 run in: powers of two up to 16, then multiples of 16."""
+    if num_patches <= 16:
+        return 1 << (num_patches - 1).bit_length()
+    return -(-num_patches // 16) * 16
