@@ -92,10 +92,9 @@ def check_upstream(model: Yamnet) -> None:
 
 
 def _outputs(model: Yamnet) -> dict[str, Outputs]:
-    return {
-        name: model.embed(features.patches_of(features.log_mel_spectrogram(waveform)))
-        for name, waveform in signals().items()
-    }
+    waveforms = signals()
+    batch = [features.patches_of(features.log_mel_spectrogram(waveform)) for waveform in waveforms.values()]
+    return dict(zip(waveforms, model.embed(batch), strict=True))
 
 
 def _cosine(left: Any, right: Any) -> float:

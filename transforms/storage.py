@@ -6,6 +6,9 @@ through Beam's FileSystems, imported when the first such URI comes.
 
 import glob
 import os
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -47,6 +50,11 @@ def join(directory: str, *parts: str) -> str:
 def is_pattern(uri: str) -> bool:
     """Whether a URI is a glob; a local file that exists under that very name is not."""
     return any(character in uri for character in "*?[") and not (is_local(uri) and os.path.exists(uri))
+
+
+def literal(directory: str) -> str:
+    """A directory as part of a pattern that means just it."""
+    return glob.escape(directory) if is_local(directory) else directory
 
 
 def matches(pattern: str) -> Iterator[Object]:
@@ -127,33 +135,49 @@ def create(uri: str) -> BinaryIO:
     return created
 
 
-def create_exclusively(uri: str, content: bytes) -> bool:
-    """Writes a small object unless it exists; returns whether this call wrote it."""
+def publish(path: str, uri: str) -> None:
+    """Moves a finished local file to its place, where it appears whole or not at all."""
     if is_local(uri):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(uri, "xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        return True
-    if exists(uri):
-        return False
-    with create(uri) as file:
-        file.write(content)
-    return True
+        partial = _partial(uri)
+        shutil.move(path, partial)  # may cross file systems, so it is not atomic; the next line is
+        os.replace(partial, uri)
+        return
+    with open(path, "rb") as source, create(uri) as target:
+        shutil.copyfileobj(source, target, 1 << 22)
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Writes a small object, whole or not at all."""
+    """Writes a small object, whole or not at all, over any older one."""
+    with tempfile.NamedTemporaryFile(delete=False) as scratch:
+        scratch.write(content)
+    try:
+        publish(scratch.name, uri)
+    finally:
+        Path(scratch.name).unlink(missing_ok=True)
+
+
+def create_exclusively(uri: str, content: bytes) -> bool:
+    """Writes a small object unless it exists; returns whether this call wrote it."""
     if not is_local(uri):
-        with create(uri) as file:
-            file.write(content)
-        return
-    partial = f"{uri}.partial"
-    with create(partial) as file:
-        file.write(content)
-    os.replace(partial, uri)
+        if exists(uri):
+            return False
+        write_bytes(uri, content)
+        return True
+    partial = _partial(uri)
+    write_bytes(partial, content)
+    try:
+        os.link(partial, uri)  # fails if it exists, and never shows half a file
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(partial)
+    return True
+
+
+def _partial(uri: str) -> str:
+    folder, name = os.path.split(uri)
+    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.partial")
 
 
 def children(directory: str) -> list[str]:
@@ -162,7 +186,7 @@ def children(directory: str) -> list[str]:
         if not os.path.isdir(directory):
             return []
         return sorted(entry.path for entry in os.scandir(directory) if entry.is_file())
-    return sorted(found.uri for found in matches(join(directory, "*")))
+    return sorted(found.uri for found in matches(join(literal(directory), "*")))
 
 
 def delete(uris: list[str]) -> None:

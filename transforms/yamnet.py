@@ -4,7 +4,7 @@ TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches,
 TensorFlow is imported when a network is built, never before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -133,23 +133,38 @@ class Yamnet:
         self._network = tf.function(network, autograph=False).get_concrete_function(signature)
         self._to_tensor = tf.constant
 
-    def embed(self, patches: Array) -> Outputs:
-        """Runs the network on patches [num_patches, 96, 64] in blocks of 64.
+    def embed(self, batch: Sequence[Array]) -> list[Outputs]:
+        """Runs the network over a batch of clips' or segments' patches, each [num_patches, 96, 64].
 
-        The last block is filled with silence up to one of a few sizes, so that TensorFlow prepares each size once.
+        The patches of all are laid one after the other into blocks of 64. The last block is filled with silence up to one
+        of a few sizes, so that TensorFlow prepares each size once.
         """
-        embeddings = np.empty((len(patches), tensors.EMBEDDING_SIZE), np.float32)
-        scores = np.empty((len(patches), tensors.NUM_CLASSES), np.float32)
-        for start in range(0, len(patches), BLOCK_PATCHES):
-            block = patches[start : start + BLOCK_PATCHES]
-            stop = start + len(block)
-            missing = block_size(len(block)) - len(block)
-            if missing:
-                block = np.concatenate([block, np.zeros((missing, *block.shape[1:]), np.float32)])
+        ends = np.cumsum([len(patches) for patches in batch])
+        embeddings = np.empty((ends[-1], tensors.EMBEDDING_SIZE), np.float32)
+        scores = np.empty((ends[-1], tensors.NUM_CLASSES), np.float32)
+        for start, stop, block in _blocks(batch):
             block_embeddings, block_scores = self._network(self._to_tensor(block))
             embeddings[start:stop] = block_embeddings.numpy()[: stop - start]
             scores[start:stop] = block_scores.numpy()[: stop - start]
-        return Outputs(embeddings, scores)
+        return [Outputs(*pair) for pair in zip(np.split(embeddings, ends[:-1]), np.split(scores, ends[:-1]), strict=True)]
+
+
+def _blocks(batch: Sequence[Array]) -> Iterator[tuple[int, int, Array]]:
+    """Yields (start, stop, block): block[: stop - start] holds patches start to stop of the whole batch."""
+    total = sum(map(len, batch))
+    pieces = iter(batch)
+    piece = next(pieces)
+    for start in range(0, total, BLOCK_PATCHES):
+        stop = min(start + BLOCK_PATCHES, total)
+        block = np.empty((block_size(stop - start), *piece.shape[1:]), np.float32)
+        filled = 0
+        while filled < stop - start:
+            taken = piece[: stop - start - filled]
+            block[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            piece = piece[len(taken) :] if len(taken) < len(piece) else next(pieces, piece)
+        block[filled:] = 0
+        yield start, stop, block
 
 
 def block_size(num_patches: int) -> int:

@@ -1,0 +1,73 @@
+"""DecodeClips: bytes in, segments of the 16 kHz waveform out; never a whole recording in memory."""
+
+import io
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+
+from transforms import errors, segments, storage
+from transforms.audio import Decoder
+from transforms.dead_letters import DEAD, Failures, letter
+from transforms.records import DeadLetter, FetchedClip, Segment
+
+STAGE = "DecodeClips"
+
+
+class DecodeClips(beam.PTransform):
+    """From FetchedClip to Segment."""
+
+    def __init__(
+        self,
+        *,
+        failures: Failures,
+        max_duration_s: float | None = None,
+        max_patches: int = segments.MAX_PATCHES,
+    ) -> None:
+        """Decodes clips of at most `max_duration_s` into segments of `max_patches`; letters go to `failures`."""
+        super().__init__()
+        self._failures = failures
+        self._max_duration_s = max_duration_s
+        self._max_patches = max_patches
+
+    def expand(self, fetched: beam.PCollection[FetchedClip]) -> beam.PCollection[Segment]:
+        """Wires the transform."""
+        decoded = fetched | "Decode" >> beam.FlatMap(
+            _segments_or_letter, self._max_duration_s, self._max_patches
+        ).with_outputs(DEAD, main="segments")
+        self._failures.add(decoded[DEAD])
+        return decoded.segments
+
+
+def segments_of(
+    fetched: FetchedClip, max_duration_s: float | None = None, max_patches: int = segments.MAX_PATCHES
+) -> Iterator[Segment]:
+    """Decodes a clip while its segments are taken.
+
+    Raises:
+      ClipError: before the first segment. Later trouble is the letter of a last segment.
+    """
+    clip = fetched.clip
+    position = 0
+    try:
+        source = storage.open_binary(clip.uri) if fetched.data is None else io.BytesIO(fetched.data)
+        with source:
+            decoder = Decoder(source, max_duration_s=max_duration_s)
+            for cut in segments.cut(decoder, max_patches):
+                facts = decoder.facts if cut.is_last else None
+                yield Segment(clip, position, cut.first_patch, cut.waveform, fetched.content_sha256, facts)
+                position += 1
+    except errors.ClipError as error:
+        if position == 0:
+            raise
+        end = DeadLetter.of(clip, STAGE, error)
+        yield Segment(clip, position, 0, np.empty(0, np.float32), None, None, letter=end)
+
+
+def _segments_or_letter(
+    fetched: FetchedClip, max_duration_s: float | None, max_patches: int
+) -> Iterator[Segment | beam.pvalue.TaggedOutput]:
+    try:
+        yield from segments_of(fetched, max_duration_s, max_patches)
+    except errors.ClipError as error:
+        yield letter(fetched.clip, STAGE, error)

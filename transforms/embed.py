@@ -1,0 +1,102 @@
+"""EmbedSegments: segments in, embeddings and scores out, through Beam's RunInference with our ModelHandler."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from transforms import errors, inference, model_store
+from transforms.records import DeadLetter, EmbeddedSegment, Segment
+from transforms.yamnet import Outputs, Precision, Yamnet, configure_tensorflow
+
+STAGE = "EmbedSegments"
+BATCH_SEGMENTS = 16  # at most 1024 patches: 32 MB of samples
+
+
+class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
+    """Runs YAMNet on batches of segments; one copy of the network per process.
+
+    Every segment gets a result: one on which the network raises carries a letter instead of embeddings.
+    """
+
+    def __init__(
+        self,
+        model_directory: str,
+        *,
+        precision: Precision = "float32",
+        batch_segments: int = BATCH_SEGMENTS,
+        num_threads: int | None = None,
+    ) -> None:
+        """Describes the network to load.
+
+        Args:
+          model_directory: as `model_store.fetch` made it, readable by the workers.
+          precision: of the convolutions.
+          batch_segments: segments a call.
+          num_threads: of TensorFlow in each process; None for one a core.
+        """
+        # A free range makes Beam hunt for the best size, with batches of 1 on the way.
+        super().__init__(min_batch_size=batch_segments, max_batch_size=batch_segments)
+        self._model_directory = model_directory
+        self._precision: Precision = precision
+        self._num_threads = num_threads
+
+    def load_model(self) -> Yamnet:
+        """Loads and checks the network.
+
+        Raises:
+          ModelError: it is damaged or computes something else; the job fails.
+        """
+        configure_tensorflow(self._num_threads)
+        return model_store.load(self._model_directory, precision=self._precision)
+
+    def run_inference(
+        self, batch: Sequence[Segment], model: Yamnet, inference_args: dict[str, Any] | None = None  # noqa: ARG002
+    ) -> list[EmbeddedSegment]:
+        """One result a segment, in order."""
+        live = [segment for segment in batch if segment.letter is None]
+        results = iter(inference.embed_waveforms(model, [segment.waveform for segment in live]))
+        return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
+
+    def get_num_bytes(self, batch: Sequence[Segment]) -> int:
+        """Bytes of samples (the default pickles the whole batch to count them)."""
+        return sum(segment.waveform.nbytes for segment in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's own metrics are found."""
+        return STAGE
+
+
+class EmbedSegments(beam.PTransform):
+    """From Segment to EmbeddedSegment."""
+
+    def __init__(self, handler: YamnetModelHandler) -> None:
+        """Embeds with the network that `handler` loads."""
+        super().__init__()
+        self._handler = handler
+
+    def expand(self, segments: beam.PCollection[Segment]) -> beam.PCollection[EmbeddedSegment]:
+        """Wires the transform."""
+        return segments | "RunInference" >> RunInference(self._handler)
+
+
+def _embedded(segment: Segment, result: Outputs | errors.EmbeddingError | None) -> EmbeddedSegment:
+    letter = segment.letter
+    if isinstance(result, errors.EmbeddingError):
+        letter = DeadLetter.of(segment.clip, STAGE, result)
+    if isinstance(result, Outputs):
+        embeddings, scores = result
+    else:
+        embeddings = scores = np.empty((0, 0), np.float32)
+    return EmbeddedSegment(
+        segment.clip,
+        segment.position,
+        segment.first_patch,
+        segment.content_sha256,
+        segment.facts,
+        embeddings,
+        scores,
+        letter,
+    )

@@ -1,0 +1,103 @@
+"""Owns what a dataset looks like on disk: runs, their manifests, and the index of what was done.
+
+    <dataset>/run=<run_id>/_SUCCESS        the manifest; written last, once, by whoever commits first
+                           manifest.json   the same for people and tools; also there when the gate refused the run
+                           clips-*  patches-*  dead_letters-*  index-*
+Without _SUCCESS a run does not exist for readers.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from transforms import errors, storage
+
+SUCCESS_FILE, MANIFEST_FILE = "_SUCCESS", "manifest.json"
+
+Manifest = dict[str, Any]
+
+
+class Run(NamedTuple):
+    """A committed run; its manifest names files relative to its directory, so that a dataset can be moved."""
+
+    directory: str
+    manifest: Manifest
+
+
+class Done(NamedTuple):
+    """What a committed run says of a clip.
+
+    Attributes:
+      committed_at: of the run; the newest counts.
+      clip_id, source_version, pipeline_version, status, retryable, attempt: as in the index.
+    """
+
+    committed_at: str
+    clip_id: str
+    source_version: str | None
+    pipeline_version: str
+    status: str
+    retryable: bool | None
+    attempt: int
+
+
+def run_directory(dataset: str, run_id: str) -> str:
+    """Where a run keeps its files."""
+    return storage.join(dataset, f"run={run_id}")
+
+
+def manifest_of(directory: str) -> Manifest | None:
+    """The manifest of a committed run; None if it is not committed."""
+    try:
+        manifest: Manifest = json.loads(storage.read_bytes(storage.join(directory, SUCCESS_FILE)))
+    except errors.NotFoundError:
+        return None
+    return manifest
+
+
+def committed(dataset: str) -> list[Run]:
+    """All committed runs, oldest first."""
+    found = storage.matches(storage.join(storage.literal(dataset), "run=*", SUCCESS_FILE))
+    runs = [
+        Run(success.uri.removesuffix(f"/{SUCCESS_FILE}"), json.loads(storage.read_bytes(success.uri)))
+        for success in found
+    ]
+    return sorted(runs, key=lambda run: (run.manifest["finished_at"], run.manifest["run_id"]))
+
+
+def files(run: Run, kind: str, file_format: str | None = None) -> list[str]:
+    """URIs of a run's files of one kind."""
+    return [
+        storage.join(run.directory, output["path"])
+        for output in run.manifest["outputs"]
+        if output["kind"] == kind and file_format in (None, output["format"])
+    ]
+
+
+def index_files(dataset: str) -> Iterator[tuple[str, str]]:
+    """(committed_at, URI) of every index file of the committed runs."""
+    for run in committed(dataset):
+        for uri in files(run, "index"):
+            yield run.manifest["finished_at"], uri
+
+
+def read_index(file: tuple[str, str]) -> Iterator[list[Done]]:
+    """The contents of one index file, in batches."""
+    committed_at, uri = file
+    columns = list(Done._fields[1:])
+    with storage.open_binary(uri) as source:
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=10_000, columns=columns):
+            values = [batch.column(name).to_pylist() for name in columns]
+            yield [Done(committed_at, *row) for row in zip(*values, strict=True)]
+
+
+def newest(done: Iterable[Done]) -> dict[str, Done]:
+    """By clip_id, what the newest run says."""
+    latest: dict[str, Done] = {}
+    for item in done:
+        held = latest.get(item.clip_id)
+        if held is None or item.committed_at > held.committed_at:
+            latest[item.clip_id] = item
+    return latest

@@ -1,0 +1,125 @@
+"""ScoreClips: clip embeddings in, finished rows out, with the names of their highest classes."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+
+from transforms.records import Array, ClipEmbedding, EmbeddedSegment, Row
+from transforms.segments import PATCH_HOP_S, valid_fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What every row says of how it came about.
+
+    Attributes:
+      model_version: fingerprint of the weights.
+      pipeline_version: hash of the settings.
+      run_id: of the run.
+    """
+
+    model_version: str
+    pipeline_version: str
+    run_id: str
+
+    def columns(self) -> Row:
+        """As columns, with the time."""
+        return {
+            "model_version": self.model_version,
+            "pipeline_version": self.pipeline_version,
+            "run_id": self.run_id,
+            "processed_at": datetime.datetime.now(datetime.timezone.utc),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of the model.
+
+    Attributes:
+      names: display names by class index.
+      mids: AudioSet machine ids by class index.
+    """
+
+    names: tuple[str, ...]
+    mids: tuple[str, ...]
+
+
+class ScoreClips(beam.PTransform):
+    """From ClipEmbedding to the row of a clip."""
+
+    def __init__(self, classes: Classes, provenance: Provenance, *, top_classes: int = 5) -> None:
+        """Names the `top_classes` highest mean scores of each clip."""
+        super().__init__()
+        self._settings = classes, provenance, top_classes
+
+    def expand(self, clips: beam.PCollection[ClipEmbedding]) -> beam.PCollection[Row]:
+        """Wires the transform."""
+        return clips | "Score" >> beam.Map(clip_row, *self._settings)
+
+
+class PatchRows(beam.PTransform):
+    """From EmbeddedSegment to one row a patch."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        """Stamps the rows with `provenance`."""
+        super().__init__()
+        self._provenance = provenance
+
+    def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> beam.PCollection[Row]:
+        """Wires the transform."""
+        return segments | "Patches" >> beam.FlatMap(patch_rows, self._provenance)
+
+
+def clip_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int = 5) -> Row:
+    """The row of a clip: the columns of `schemas.CLIP_FIELDS`."""
+    facts, health = clip.facts, clip.facts.health
+    return {
+        "clip_id": clip.clip.clip_id,
+        "uri": clip.clip.uri,
+        "source_version": clip.clip.source_version,
+        "content_sha256": clip.content_sha256,
+        "duration_s": facts.duration_s,
+        "sample_rate_hz": facts.sample_rate_hz,
+        "num_channels": facts.num_channels,
+        "truncated": facts.truncated,
+        "num_patches": clip.num_patches,
+        "embedding": clip.embedding,
+        "scores": clip.scores,
+        "scores_max": clip.scores_max,
+        "top_classes": top(clip.scores, classes, top_classes),
+        **health._asdict(),
+        **provenance.columns(),
+    }
+
+
+def top(scores: Array, classes: Classes, count: int) -> Sequence[Row]:
+    """The `count` classes of the highest scores [521], best first."""
+    best = np.argsort(-scores, kind="stable")[:count]
+    return [
+        {"index": int(i), "mid": classes.mids[i], "name": classes.names[i], "score": float(scores[i])} for i in best
+    ]
+
+
+def patch_rows(segment: EmbeddedSegment, provenance: Provenance) -> list[Row]:
+    """The rows of a segment's patches: the columns of `schemas.PATCH_FIELDS`."""
+    columns = provenance.columns()
+    rows = []
+    for offset, (embedding, scores) in enumerate(zip(segment.embeddings, segment.scores, strict=True)):
+        index = segment.first_patch + offset
+        num_samples = segment.facts.num_samples if segment.facts else None
+        rows.append(
+            {
+                "clip_id": segment.clip.clip_id,
+                "patch_index": index,
+                "start_s": index * PATCH_HOP_S,
+                "valid_fraction": 1.0 if num_samples is None else valid_fraction(index, num_samples),
+                "embedding": embedding,
+                "scores": scores,
+                **columns,
+            }
+        )
+    return rows

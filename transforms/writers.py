@@ -1,0 +1,159 @@
+"""Owns the file formats: a writer takes rows and leaves one file, which appears whole or not at all.
+
+Every format writes a local file that is then published under its final, unique name. Nothing is ever renamed at commit:
+the manifest names the files that count.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow.parquet as pq
+
+from transforms import schemas, storage
+from transforms.records import Row
+from transforms.schemas import Field
+
+GROUP_ROWS = 2048  # of a Parquet row group or an encoder call: 20 MB of clip rows
+
+
+class WrittenFile(NamedTuple):
+    """A finished file.
+
+    Attributes:
+      kind: of rows: clips, patches, dead_letters, index.
+      file_format: parquet, tfrecord or jsonl.
+      uri: its place.
+      num_rows: in it.
+      num_bytes: its size.
+    """
+
+    kind: str
+    file_format: str
+    uri: str
+    num_rows: int
+    num_bytes: int
+
+
+class Encoder(Protocol):
+    """Appends groups of rows to a local file."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Appends rows."""
+
+    def close(self) -> None:
+        """Completes the file."""
+
+
+class ParquetEncoder:
+    """Parquet with zstd, compliant nesting and class names in the schema."""
+
+    suffix = ".parquet"
+
+    def __init__(self, path: str, fields: Sequence[Field], class_names: Sequence[str]) -> None:
+        self._fields = fields
+        self._schema = schemas.arrow_schema(fields, class_names)
+        # Random mantissas do not repeat: dictionaries would only cost time.
+        texts = [field.name for field in fields if field.kind == "string"]
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", use_compliant_nested_type=True, use_dictionary=texts
+        )
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Appends a row group."""
+        self._writer.write_batch(schemas.record_batch(rows, self._fields, self._schema))
+
+    def close(self) -> None:
+        """Writes the footer."""
+        self._writer.close()
+
+
+class TFRecordEncoder:
+    """tf.Example records, gzip, encoded from Arrow by tfx_bsl."""
+
+    suffix = ".tfrecord.gz"
+
+    def __init__(self, path: str, fields: Sequence[Field], class_names: Sequence[str]) -> None:  # noqa: ARG002
+        import tensorflow as tf
+        from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+        self._fields = fields
+        self._encode = RecordBatchToExamplesEncoder().encode
+        # Level 1: float mantissas hardly shrink, higher levels only take longer.
+        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+        self._writer = tf.io.TFRecordWriter(path, options)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Appends a record a row."""
+        for record in self._encode(schemas.example_batch(rows, self._fields)):
+            self._writer.write(record)
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self._writer.close()
+
+
+class JsonLinesEncoder:
+    """One JSON object a line, UTF-8."""
+
+    suffix = ".jsonl"
+
+    def __init__(self, path: str, fields: Sequence[Field], class_names: Sequence[str]) -> None:  # noqa: ARG002
+        self._names = [field.name for field in fields]
+        self._file = open(path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Appends a line a row."""
+        for row in rows:
+            self._file.write(json.dumps({name: row[name] for name in self._names}, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+ENCODERS: Mapping[str, Any] = {
+    "parquet": ParquetEncoder,
+    "tfrecord": TFRecordEncoder,
+    "jsonl": JsonLinesEncoder,
+}
+
+
+class FileWriter:
+    """Writes rows to one new file; a writer that is never closed leaves nothing behind."""
+
+    def __init__(
+        self, prefix: str, name: str, *, kind: str, file_format: str, fields: Sequence[Field], class_names: Sequence[str]
+    ) -> None:
+        """Starts the file `<prefix>/<name><suffix>`, in a scratch place until `close`."""
+        encoder = ENCODERS[file_format]
+        self._kind, self._format = kind, file_format
+        self._uri = storage.join(prefix, name + encoder.suffix)
+        self._scratch = tempfile.TemporaryDirectory(prefix="yamnet-beam-")
+        self._path = Path(self._scratch.name) / f"part{encoder.suffix}"
+        self._encoder: Encoder = encoder(str(self._path), fields, class_names)
+        self._held: list[Row] = []
+        self._num_rows = 0
+
+    def write(self, row: Row) -> None:
+        """Adds a row."""
+        self._held.append(row)
+        if len(self._held) >= GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> WrittenFile:
+        """Completes and publishes the file."""
+        self._flush()
+        self._encoder.close()
+        num_bytes = self._path.stat().st_size
+        storage.publish(str(self._path), self._uri)
+        self._scratch.cleanup()
+        return WrittenFile(self._kind, self._format, self._uri, self._num_rows, num_bytes)
+
+    def _flush(self) -> None:
+        if self._held:
+            self._encoder.write(self._held)
+            self._num_rows += len(self._held)
+            self._held = []
