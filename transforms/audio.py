@@ -185,7 +185,9 @@ class SoundFileReader:
         with self._file as file:
             while True:
                 claimed = file.frames - num_decoded
-                block = np.empty((min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32)
+                block = np.empty(
+                    (min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32
+                )
                 try:
                     num_read = len(file.read(out=block))
                 except soundfile.LibsndfileError:
@@ -210,13 +212,17 @@ class SoundFileReader:
             return True
         return any(
             found < claimed < _STREAMED_SIZE
-            for claimed, found in (map(int, pair) for pair in _SHORT_SIZE.findall(self._file.extra_info))
+            for claimed, found in (
+                map(int, pair) for pair in _SHORT_SIZE.findall(self._file.extra_info)
+            )
         )
 
 
 # libsndfile's log of a size that the file does not hold: "data : 882000 (should be 529182)".
 _SHORT_SIZE = re.compile(r"(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)")
-_STREAMED_SIZE = 0x7FFF0000  # writers to a pipe put 0x7FFFF000 or more where they cannot know the size
+_STREAMED_SIZE = (
+    0x7FFF0000  # writers to a pipe put 0x7FFFF000 or more where they cannot know the size
+)
 _MP3_SLACK = 2 * 1152  # samples of two MP3 frames: encoder delay and padding
 
 
@@ -256,7 +262,9 @@ class AvReader:
         try:
             self._container = av.open(source, metadata_errors="replace")
         except av.error.FFmpegError as problem:
-            raise errors.UnknownFormatError(f"libsndfile: {refusal} FFmpeg: {problem.strerror}") from problem
+            raise errors.UnknownFormatError(
+                f"libsndfile: {refusal} FFmpeg: {problem.strerror}"
+            ) from problem
         if not self._container.streams.audio:
             raise errors.EmptyAudioError("a container without an audio stream")
         self._stream = self._container.streams.audio[0]
@@ -264,7 +272,9 @@ class AvReader:
         self.num_channels: int = self._stream.codec_context.channels or 0
         self.truncated = False
         if not self.sample_rate_hz or not self.num_channels:
-            raise errors.CorruptAudioError("the stream names neither a sample rate nor its channels")
+            raise errors.CorruptAudioError(
+                "the stream names neither a sample rate nor its channels"
+            )
 
     def blocks(self) -> Iterator[Samples]:
         """Yields float32 [n, num_channels], gathered to blocks worth resampling."""

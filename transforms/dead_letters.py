@@ -1,6 +1,6 @@
 """Owns what happens to clips without a row: every transform adds its letters here, and they are written once."""
 
-from collections.abc import Iterator
+from typing import Literal
 
 import apache_beam as beam
 
@@ -8,6 +8,7 @@ from transforms import errors
 from transforms.records import Clip, DeadLetter
 
 DEAD = "dead"  # the output tag of letters in every transform
+Letter = beam.pvalue.TaggedOutput[Literal["dead"], DeadLetter]
 
 
 class Failures:
@@ -20,10 +21,12 @@ class Failures:
         """Adds the letters of one stage."""
         self._letters.append(letters)
 
-    def __iter__(self) -> Iterator[beam.PCollection[DeadLetter]]:
-        return iter(self._letters)
+    @property
+    def letters(self) -> tuple[beam.PCollection[DeadLetter], ...]:
+        """The letters of every stage, each in a collection of its own."""
+        return tuple(self._letters)
 
 
-def letter(clip: Clip, stage: str, error: errors.ClipError) -> beam.pvalue.TaggedOutput:
+def letter(clip: Clip, stage: str, error: errors.ClipError) -> Letter:
     """An error as output of a stage."""
-    return beam.pvalue.TaggedOutput(DEAD, DeadLetter.of(clip, stage, error))
+    return Letter(DEAD, DeadLetter.of(clip, stage, error))

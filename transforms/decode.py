@@ -8,7 +8,7 @@ import numpy as np
 
 from transforms import errors, segments, storage
 from transforms.audio import Decoder
-from transforms.dead_letters import DEAD, Failures, letter
+from transforms.dead_letters import DEAD, Failures, Letter, letter
 from transforms.records import DeadLetter, FetchedClip, Segment
 
 STAGE = "DecodeClips"
@@ -40,7 +40,9 @@ class DecodeClips(beam.PTransform):
 
 
 def segments_of(
-    fetched: FetchedClip, max_duration_s: float | None = None, max_patches: int = segments.MAX_PATCHES
+    fetched: FetchedClip,
+    max_duration_s: float | None = None,
+    max_patches: int = segments.MAX_PATCHES,
 ) -> Iterator[Segment]:
     """Decodes a clip while its segments are taken.
 
@@ -55,7 +57,9 @@ def segments_of(
             decoder = Decoder(source, max_duration_s=max_duration_s)
             for cut in segments.cut(decoder, max_patches):
                 facts = decoder.facts if cut.is_last else None
-                yield Segment(clip, position, cut.first_patch, cut.waveform, fetched.content_sha256, facts)
+                yield Segment(
+                    clip, position, cut.first_patch, cut.waveform, fetched.content_sha256, facts
+                )
                 position += 1
     except errors.ClipError as error:
         if position == 0:
@@ -66,7 +70,7 @@ def segments_of(
 
 def _segments_or_letter(
     fetched: FetchedClip, max_duration_s: float | None, max_patches: int
-) -> Iterator[Segment | beam.pvalue.TaggedOutput]:
+) -> Iterator[Segment | Letter]:
     try:
         yield from segments_of(fetched, max_duration_s, max_patches)
     except errors.ClipError as error:

@@ -53,12 +53,18 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
         return model_store.load(self._model_directory, precision=self._precision)
 
     def run_inference(
-        self, batch: Sequence[Segment], model: Yamnet, inference_args: dict[str, Any] | None = None  # noqa: ARG002
+        self,
+        batch: Sequence[Segment],
+        model: Yamnet,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> list[EmbeddedSegment]:
         """One result a segment, in order."""
         live = [segment for segment in batch if segment.letter is None]
         results = iter(inference.embed_waveforms(model, [segment.waveform for segment in live]))
-        return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
+        return [
+            _embedded(segment, next(results) if segment.letter is None else None)
+            for segment in batch
+        ]
 
     def get_num_bytes(self, batch: Sequence[Segment]) -> int:
         """Bytes of samples (the default pickles the whole batch to count them)."""

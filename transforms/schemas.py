@@ -39,13 +39,22 @@ _CLIP_ID = Field("clip_id", "string", "first 32 hex digits of the URI's sha256")
 _EMBEDDING = ("embedding", "vector")
 _VERSIONS = (
     Field("model_version", "string", "sha256 over the network's weights"),
-    Field("pipeline_version", "string", "hash of every setting that changes the numbers or the columns"),
+    Field(
+        "pipeline_version",
+        "string",
+        "hash of every setting that changes the numbers or the columns",
+    ),
     Field("run_id", "string", "run that made the row"),
     Field("processed_at", "timestamp", "when the row was made (UTC)"),
 )
 _SOURCE = (
     Field("uri", "string", "where the clip is"),
-    Field("source_version", "string", "which bytes: size and time of modification, or the store's generation", optional=True),
+    Field(
+        "source_version",
+        "string",
+        "which bytes: size and time of modification, or the store's generation",
+        optional=True,
+    ),
 )
 
 CLIP_FIELDS = (
@@ -58,14 +67,26 @@ CLIP_FIELDS = (
     Field("truncated", "bool", "the source promised more sound than it holds"),
     Field("num_patches", "int", "patches of 0.975 s, one every 0.48 s"),
     Field(*_EMBEDDING, "mean over patches", size=EMBEDDING_SIZE),
-    Field("scores", "vector", "mean over patches of 521 independent sigmoids, not probabilities", size=NUM_CLASSES),
+    Field(
+        "scores",
+        "vector",
+        "mean over patches of 521 independent sigmoids, not probabilities",
+        size=NUM_CLASSES,
+    ),
     Field("scores_max", "vector", "maximum over patches", size=NUM_CLASSES),
     Field("top_classes", "classes", "highest mean scores, best first"),
     Field("peak", "float", "largest absolute sample; 1 is full scale"),
-    Field("rms_db", "float", "level of the 16 kHz mono waveform, dBFS; none for digital silence", optional=True),
+    Field(
+        "rms_db",
+        "float",
+        "level of the 16 kHz mono waveform, dBFS; none for digital silence",
+        optional=True,
+    ),
     Field("clipped_fraction", "float", "of samples at full scale"),
     Field("silent_fraction", "float", "of 32 ms frames below -60 dBFS"),
-    Field("bandwidth_hz", "float", "highest frequency within 60 dB of the strongest", optional=True),
+    Field(
+        "bandwidth_hz", "float", "highest frequency within 60 dB of the strongest", optional=True
+    ),
     *_VERSIONS,
 )
 
@@ -123,10 +144,17 @@ _ARROW_TYPES: dict[Kind, pa.DataType] = {
 def arrow_schema(fields: Sequence[Field], class_names: Sequence[str] = ()) -> pa.Schema:
     """The Arrow schema; class names and descriptions go into its metadata."""
     columns = [
-        pa.field(field.name, _arrow_type(field), nullable=field.optional, metadata={"description": field.description})
+        pa.field(
+            field.name,
+            _arrow_type(field),
+            nullable=field.optional,
+            metadata={"description": field.description},
+        )
         for field in fields
     ]
-    return pa.schema(columns, metadata={"class_names": json.dumps(list(class_names))} if class_names else None)
+    return pa.schema(
+        columns, metadata={"class_names": json.dumps(list(class_names))} if class_names else None
+    )
 
 
 def record_batch(rows: Sequence[Row], fields: Sequence[Field], schema: pa.Schema) -> pa.RecordBatch:
@@ -145,7 +173,12 @@ def example_batch(rows: Sequence[Row], fields: Sequence[Field]) -> pa.RecordBatc
     for field in fields:
         values = [row[field.name] for row in rows]
         if field.kind == "classes":
-            for part, kind in (("index", "int"), ("mid", "string"), ("name", "string"), ("score", "float")):
+            for part, kind in (
+                ("index", "int"),
+                ("mid", "string"),
+                ("name", "string"),
+                ("score", "float"),
+            ):
                 lists = [[found[part] for found in row] for row in values]
                 columns[f"{field.name}/{part}"] = _lists(lists, kind)  # type: ignore[arg-type]
         elif field.kind == "vector":
@@ -153,30 +186,42 @@ def example_batch(rows: Sequence[Row], fields: Sequence[Field]) -> pa.RecordBatc
             offsets = np.arange(0, len(flat) + 1, field.size, dtype=np.int32)
             columns[field.name] = pa.ListArray.from_arrays(offsets, flat)
         else:
-            columns[field.name] = _lists([[] if value is None else [value] for value in values], field.kind)
+            columns[field.name] = _lists(
+                [[] if value is None else [value] for value in values], field.kind
+            )
     return pa.RecordBatch.from_pydict(columns)
 
 
 def _lists(lists: list[list[Any]], kind: Kind) -> pa.Array:
     match kind:
         case "string":
-            return pa.array([[text.encode() for text in texts] for texts in lists], pa.list_(pa.binary()))
+            return pa.array(
+                [[text.encode() for text in texts] for texts in lists], pa.list_(pa.binary())
+            )
         case "timestamp":
             micros = [[round(time.timestamp() * 1e6) for time in times] for times in lists]
             return pa.array(micros, pa.list_(pa.int64()))
         case "float":
             return pa.array(lists, pa.list_(pa.float32()))
         case _:
-            return pa.array([[int(number) for number in numbers] for numbers in lists], pa.list_(pa.int64()))
+            return pa.array(
+                [[int(number) for number in numbers] for numbers in lists], pa.list_(pa.int64())
+            )
 
 
 def _arrow_type(field: Field) -> pa.DataType:
     # The inner field is nullable because several readers refuse to read it otherwise; no value is null.
-    return pa.list_(pa.float32(), field.size) if field.kind == "vector" else _ARROW_TYPES[field.kind]
+    return (
+        pa.list_(pa.float32(), field.size) if field.kind == "vector" else _ARROW_TYPES[field.kind]
+    )
 
 
 def _arrow_array(values: list[Any], field: Field) -> pa.Array:
     if field.kind == "vector":
-        flat = np.concatenate(values).astype(np.float32, copy=False) if values else np.empty(0, np.float32)
+        flat = (
+            np.concatenate(values).astype(np.float32, copy=False)
+            if values
+            else np.empty(0, np.float32)
+        )
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.size)
     return pa.array(values, _arrow_type(field))

@@ -9,6 +9,8 @@ import numpy as np
 
 from transforms.records import Array, ClipEmbedding, EmbeddedSegment, Row
 from transforms.segments import PATCH_HOP_S, valid_fraction
+from transforms.wiring import Letters, Pooled, Rows
+from transforms.yamnet import Classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,46 +37,54 @@ class Provenance:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Classes:
-    """The classes of the model.
-
-    Attributes:
-      names: display names by class index.
-      mids: AudioSet machine ids by class index.
-    """
-
-    names: tuple[str, ...]
-    mids: tuple[str, ...]
-
-
 class ScoreClips(beam.PTransform):
-    """From ClipEmbedding to the row of a clip."""
+    """From ClipEmbedding to the row of a clip, for each of the collections that PoolClips gives."""
 
     def __init__(self, classes: Classes, provenance: Provenance, *, top_classes: int = 5) -> None:
         """Names the `top_classes` highest mean scores of each clip."""
         super().__init__()
         self._settings = classes, provenance, top_classes
 
-    def expand(self, clips: beam.PCollection[ClipEmbedding]) -> beam.PCollection[Row]:
+    def expand(self, pooled: Pooled) -> Rows:
         """Wires the transform."""
-        return clips | "Score" >> beam.Map(clip_row, *self._settings)
+        return tuple(
+            clips | f"Score{n}" >> beam.Map(clip_row, *self._settings)
+            for n, clips in enumerate(pooled)
+        )
 
 
 class PatchRows(beam.PTransform):
-    """From EmbeddedSegment to one row a patch."""
+    """From EmbeddedSegment to one row a patch: (of clips of one segment, of recordings of several)."""
 
-    def __init__(self, provenance: Provenance) -> None:
-        """Stamps the rows with `provenance`."""
+    def __init__(self, provenance: Provenance, *, letters: Letters) -> None:
+        """Stamps the rows with `provenance`; recordings named in `letters` leave none."""
         super().__init__()
         self._provenance = provenance
+        self._letters = letters
 
-    def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> beam.PCollection[Row]:
+    def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> Rows:
         """Wires the transform."""
-        return segments | "Patches" >> beam.FlatMap(patch_rows, self._provenance)
+        whole, parts = segments | "SplitWhole" >> beam.Partition(
+            lambda segment, _: not segment.is_whole_clip, 2
+        )
+        # A recording may die after its first segments were embedded, so its patches wait for the verdict.
+        dead = (
+            tuple(self._letters)
+            | beam.Flatten()
+            | "DeadIds" >> beam.Map(lambda letter: (letter.clip_id, letter.code))
+        )
+        return (
+            whole | "OfClips" >> beam.FlatMap(patch_rows, self._provenance),
+            parts
+            | "OfRecordings" >> beam.FlatMap(patch_rows, self._provenance)
+            | "Living"
+            >> beam.Filter(lambda row, dead: row["clip_id"] not in dead, beam.pvalue.AsDict(dead)),
+        )
 
 
-def clip_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int = 5) -> Row:
+def clip_row(
+    clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int = 5
+) -> Row:
     """The row of a clip: the columns of `schemas.CLIP_FIELDS`."""
     facts, health = clip.facts, clip.facts.health
     return {
@@ -100,7 +110,13 @@ def top(scores: Array, classes: Classes, count: int) -> Sequence[Row]:
     """The `count` classes of the highest scores [521], best first."""
     best = np.argsort(-scores, kind="stable")[:count]
     return [
-        {"index": int(i), "mid": classes.mids[i], "name": classes.names[i], "score": float(scores[i])} for i in best
+        {
+            "index": int(i),
+            "mid": classes.mids[i],
+            "name": classes.names[i],
+            "score": float(scores[i]),
+        }
+        for i in best
     ]
 
 
@@ -108,7 +124,9 @@ def patch_rows(segment: EmbeddedSegment, provenance: Provenance) -> list[Row]:
     """The rows of a segment's patches: the columns of `schemas.PATCH_FIELDS`."""
     columns = provenance.columns()
     rows = []
-    for offset, (embedding, scores) in enumerate(zip(segment.embeddings, segment.scores, strict=True)):
+    for offset, (embedding, scores) in enumerate(
+        zip(segment.embeddings, segment.scores, strict=True)
+    ):
         index = segment.first_patch + offset
         num_samples = segment.facts.num_samples if segment.facts else None
         rows.append(
@@ -116,7 +134,9 @@ def patch_rows(segment: EmbeddedSegment, provenance: Provenance) -> list[Row]:
                 "clip_id": segment.clip.clip_id,
                 "patch_index": index,
                 "start_s": index * PATCH_HOP_S,
-                "valid_fraction": 1.0 if num_samples is None else valid_fraction(index, num_samples),
+                "valid_fraction": 1.0
+                if num_samples is None
+                else valid_fraction(index, num_samples),
                 "embedding": embedding,
                 "scores": scores,
                 **columns,

@@ -7,7 +7,6 @@ through Beam's FileSystems, imported when the first such URI comes.
 import glob
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,9 @@ def join(directory: str, *parts: str) -> str:
 
 def is_pattern(uri: str) -> bool:
     """Whether a URI is a glob; a local file that exists under that very name is not."""
-    return any(character in uri for character in "*?[") and not (is_local(uri) and os.path.exists(uri))
+    return any(character in uri for character in "*?[") and not (
+        is_local(uri) and os.path.exists(uri)
+    )
 
 
 def literal(directory: str) -> str:
@@ -69,7 +70,11 @@ def matches(pattern: str) -> Iterator[Object]:
         return
     for match in _file_systems().match([pattern]):
         for found in match.metadata_list:
-            yield Object(found.path, found.size_in_bytes, f"{found.size_in_bytes}-{found.last_updated_in_seconds}")
+            yield Object(
+                found.path,
+                found.size_in_bytes,
+                f"{found.size_in_bytes}-{found.last_updated_in_seconds}",
+            )
 
 
 def stat(uri: str) -> Object:
@@ -149,12 +154,14 @@ def publish(path: str, uri: str) -> None:
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a small object, whole or not at all, over any older one."""
-    with tempfile.NamedTemporaryFile(delete=False) as scratch:
-        scratch.write(content)
-    try:
-        publish(scratch.name, uri)
-    finally:
-        Path(scratch.name).unlink(missing_ok=True)
+    if not is_local(uri):
+        with create(uri) as target:
+            target.write(content)
+        return
+    partial = _partial(uri)
+    with create(partial) as target:
+        target.write(content)
+    os.replace(partial, uri)
 
 
 def create_exclusively(uri: str, content: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Owns the counting of a run: plain dicts of word to number, added up; every word that adds up is named here.
 
-    listed = embedded + dead + unchanged
-    listed = new + changed + stale + retry + forced + unchanged
+listed = embedded + dead + unchanged
+listed = new + changed + stale + retry + forced + unchanged
 """
 
 from collections import Counter
@@ -22,10 +22,16 @@ def add(tallies: Iterable[Tally]) -> Tally:
 
 def is_conserved(tally: Tally) -> bool:
     """Whether every listed clip is accounted for."""
-    return tally.get("listed", 0) == sum(tally.get(word, 0) for word in ("embedded", "dead", "unchanged"))
+    return tally.get("listed", 0) == sum(
+        tally.get(word, 0) for word in ("embedded", "dead", "unchanged")
+    )
 
 
 def dead_by_code(tally: Tally) -> dict[str, int]:
     """Counts of dead letters by their code, largest first."""
-    counts = {word.removeprefix(DEAD_PREFIX): int(n) for word, n in tally.items() if word.startswith(DEAD_PREFIX)}
+    counts = {
+        word.removeprefix(DEAD_PREFIX): int(n)
+        for word, n in tally.items()
+        if word.startswith(DEAD_PREFIX)
+    }
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -58,7 +58,9 @@ def _tensors() -> Iterator[Tensor]:
     yield from convolution("layer1/conv", (3, 3, 1, FIRST_FILTERS), "kernel")
     channels = FIRST_FILTERS
     for number, (_, filters) in enumerate(BLOCKS, start=2):
-        yield from convolution(f"layer{number}/depthwise_conv", (3, 3, channels, 1), "depthwise_kernel")
+        yield from convolution(
+            f"layer{number}/depthwise_conv", (3, 3, channels, 1), "depthwise_kernel"
+        )
         yield from convolution(f"layer{number}/pointwise_conv", (1, 1, channels, filters), "kernel")
         channels = filters
     yield Tensor("logits/kernel", (EMBEDDING_SIZE, NUM_CLASSES), index, "kernel")
@@ -85,7 +87,9 @@ def checked(weights: Mapping[str, npt.NDArray[np.float32]], source: str) -> Weig
     ordered = {}
     for tensor in TENSORS:
         if tensor.name not in weights:
-            raise errors.ModelError(f"{source} has no {tensor.name}: it does not hold YAMNet's variables")
+            raise errors.ModelError(
+                f"{source} has no {tensor.name}: it does not hold YAMNet's variables"
+            )
         array = np.asarray(weights[tensor.name], dtype=np.float32)
         if array.shape != tensor.shape:
             raise errors.ModelError(

@@ -58,7 +58,11 @@ class ParquetEncoder:
         # Random mantissas do not repeat: dictionaries would only cost time.
         texts = [field.name for field in fields if field.kind == "string"]
         self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", use_compliant_nested_type=True, use_dictionary=texts
+            path,
+            self._schema,
+            compression="zstd",
+            use_compliant_nested_type=True,
+            use_dictionary=texts,
         )
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -107,7 +111,9 @@ class JsonLinesEncoder:
     def write(self, rows: Sequence[Row]) -> None:
         """Appends a line a row."""
         for row in rows:
-            self._file.write(json.dumps({name: row[name] for name in self._names}, ensure_ascii=False) + "\n")
+            self._file.write(
+                json.dumps({name: row[name] for name in self._names}, ensure_ascii=False) + "\n"
+            )
 
     def close(self) -> None:
         """Closes the file."""
@@ -125,7 +131,14 @@ class FileWriter:
     """Writes rows to one new file; a writer that is never closed leaves nothing behind."""
 
     def __init__(
-        self, prefix: str, name: str, *, kind: str, file_format: str, fields: Sequence[Field], class_names: Sequence[str]
+        self,
+        prefix: str,
+        name: str,
+        *,
+        kind: str,
+        file_format: str,
+        fields: Sequence[Field],
+        class_names: Sequence[str],
     ) -> None:
         """Starts the file `<prefix>/<name><suffix>`, in a scratch place until `close`."""
         encoder = ENCODERS[file_format]
@@ -135,11 +148,12 @@ class FileWriter:
         self._path = Path(self._scratch.name) / f"part{encoder.suffix}"
         self._encoder: Encoder = encoder(str(self._path), fields, class_names)
         self._held: list[Row] = []
-        self._num_rows = 0
+        self.num_rows = 0
 
     def write(self, row: Row) -> None:
         """Adds a row."""
         self._held.append(row)
+        self.num_rows += 1
         if len(self._held) >= GROUP_ROWS:
             self._flush()
 
@@ -150,10 +164,14 @@ class FileWriter:
         num_bytes = self._path.stat().st_size
         storage.publish(str(self._path), self._uri)
         self._scratch.cleanup()
-        return WrittenFile(self._kind, self._format, self._uri, self._num_rows, num_bytes)
+        return WrittenFile(self._kind, self._format, self._uri, self.num_rows, num_bytes)
 
     def _flush(self) -> None:
         if self._held:
             self._encoder.write(self._held)
-            self._num_rows += len(self._held)
             self._held = []
+
+    def abandon(self) -> None:
+        """Forgets the file."""
+        self._encoder.close()
+        self._scratch.cleanup()

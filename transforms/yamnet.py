@@ -4,8 +4,9 @@ TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches,
 TensorFlow is imported when a network is built, never before.
 """
 
+import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -65,7 +66,9 @@ def folded_layers(weights: Weights) -> Iterator[Layer]:
         )
 
 
-def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
+def forward(
+    patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any
+) -> tuple[Any, Any]:
     """The network as TensorFlow operations.
 
     Args:
@@ -91,35 +94,41 @@ def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype:
     return embeddings, tf.sigmoid(tf.matmul(embeddings, head[0]) + head[1])
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a row must say of the model that made it.
+class Classes(NamedTuple):
+    """The 521 classes by index.
 
     Attributes:
-      version: fingerprint of the weights.
-      class_names: 521 display names.
-      class_mids: 521 AudioSet machine ids.
+      names: display names.
+      mids: AudioSet machine ids.
     """
 
-    version: str
-    class_names: tuple[str, ...]
-    class_mids: tuple[str, ...]
+    names: tuple[str, ...]
+    mids: tuple[str, ...]
 
 
 class Yamnet:
-    """The network in memory, ready for patches. Thread-safe; hold one per process."""
+    """The network in memory, ready for patches. Thread-safe; hold one per process.
 
-    def __init__(self, weights: Weights, card: ModelCard, *, precision: Precision = "float32") -> None:
+    Attributes:
+      version: fingerprint of the weights.
+      classes: what the scores mean.
+      precision: of the convolutions.
+    """
+
+    def __init__(
+        self, weights: Weights, classes: Classes, *, precision: Precision = "float32"
+    ) -> None:
         """Builds and traces the network.
 
         Args:
           weights: as `transforms.weights` reads them.
-          card: identity and class names.
+          classes: what the scores mean.
           precision: of the convolutions.
         """
         import tensorflow as tf
 
-        self.card = card
+        self.version = tensors.fingerprint(weights)
+        self.classes = classes
         self.precision = precision
         layers = tuple(folded_layers(weights))
         head = weights["logits/kernel"], weights["logits/bias"]
@@ -146,7 +155,12 @@ class Yamnet:
             block_embeddings, block_scores = self._network(self._to_tensor(block))
             embeddings[start:stop] = block_embeddings.numpy()[: stop - start]
             scores[start:stop] = block_scores.numpy()[: stop - start]
-        return [Outputs(*pair) for pair in zip(np.split(embeddings, ends[:-1]), np.split(scores, ends[:-1]), strict=True)]
+        return [
+            Outputs(*pair)
+            for pair in zip(
+                np.split(embeddings, ends[:-1]), np.split(scores, ends[:-1]), strict=True
+            )
+        ]
 
 
 def _blocks(batch: Sequence[Array]) -> Iterator[tuple[int, int, Array]]:
@@ -172,3 +186,15 @@ def block_size(num_patches: int) -> int:
     if num_patches <= 16:
         return 1 << (num_patches - 1).bit_length()
     return -(-num_patches // 16) * 16
+
+
+def configure_tensorflow(num_threads: int | None) -> None:
+    """Sets this process's TensorFlow threads, if it has not started yet: `num_threads` within an operation, one between."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no banner on every worker
+    import tensorflow as tf
+
+    # Once TensorFlow has started in this process, its threads are what they are.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(num_threads or 0)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.set_visible_devices([], "GPU")

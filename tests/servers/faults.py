@@ -60,9 +60,7 @@ class Fault:
         """Return what the client gets in place of `response`."""
         if self.status is not None:
             response = error(self.status, "injected", retry_after_s=self.retry_after_s)
-        return replace(
-            response, delay_s=self.delay_s, cut_bytes=self.cut_bytes, reset=self.reset
-        )
+        return replace(response, delay_s=self.delay_s, cut_bytes=self.cut_bytes, reset=self.reset)
 
 
 class Faults:

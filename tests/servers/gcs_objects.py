@@ -19,6 +19,7 @@ _OBJECT = re.compile(r"^(?:/download)?/storage/v1/b/([^/]+)/o/([^/]+)(?:/(.*))?$
 _COPY = re.compile(r"^(?:rewriteTo|copyTo)/b/([^/]+)/o/([^/]+)$")
 _UPLOAD = re.compile(r"^/upload/storage/v1/b/([^/]+)/o$")
 _READS = ("GET", "HEAD")
+_METADATA_BYTES = 65536  # more than an object's metadata may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,7 @@ def _stale_refusal(
 
 
 def _uploaded_name(request: Request) -> str:
-    """Find the name in the JSON that opens a multipart or resumable upload."""
-    start, end = request.body.index(b"{"), None
-    text = request.body[start:end].decode("utf-8", errors="replace")
-    named = json.JSONDecoder().raw_decode(text)[0]
-    return str(named["name"])
+    """Find the name in the JSON that opens a multipart upload."""
+    start = request.body.index(b"{")
+    text = request.body[start : start + _METADATA_BYTES].decode(errors="replace")
+    return str(json.JSONDecoder().raw_decode(text)[0]["name"])

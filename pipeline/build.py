@@ -1,0 +1,108 @@
+"""The pipeline, to be read aloud."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+
+from pipeline.options import EmbedOptions
+from transforms import schemas
+from transforms.account import IndexRows, LetterRows, TallyClips
+from transforms.commit import CommitRun, RunInfo
+from transforms.dead_letters import Failures
+from transforms.decode import DecodeClips
+from transforms.embed import EmbedSegments, YamnetModelHandler
+from transforms.listing import ListClips
+from transforms.metrics import ReportProgress
+from transforms.plan import PlanWork
+from transforms.pool import PoolClips
+from transforms.read import ReadClips
+from transforms.score import PatchRows, Provenance, ScoreClips
+from transforms.segments import MAX_PATCHES
+from transforms.write import Table, WriteRows
+from transforms.yamnet import Classes
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the pipeline needs to know, resolved.
+
+    Attributes:
+      options: as given.
+      run: identity of the run.
+      handler: the network.
+      classes: its class names.
+      max_patches: of a segment.
+      progress_path: local file to report progress to.
+    """
+
+    options: EmbedOptions
+    run: RunInfo
+    handler: YamnetModelHandler
+    classes: Classes
+    max_patches: int = MAX_PATCHES
+    progress_path: str | None = None
+    provenance: Provenance = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derives what the rows say of the run."""
+        run = self.run
+        object.__setattr__(
+            self, "provenance", Provenance(run.model_version, run.pipeline_version, run.run_id)
+        )
+
+    def table(self, kind: str, file_format: str, fields: Sequence[schemas.Field]) -> Table:
+        """A table of the run's directory."""
+        has_scores = any(field.name == "scores" for field in fields)
+        return Table(
+            kind, file_format, fields, self.run.directory, self.classes.names if has_scores else ()
+        )
+
+
+def build(root: beam.Pipeline, job: Job) -> None:
+    """Clips in; one row per clip out, and a dead letter for each that has none."""
+    options, run, failures = job.options, job.run, Failures()
+    clips, planned = (
+        root
+        | "ListClips" >> ListClips(options.input)
+        | "PlanWork"
+        >> PlanWork(options.output, pipeline_version=run.pipeline_version, force=options.force)
+    )
+    segments = (
+        clips
+        | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes)
+        | "DecodeClips"
+        >> DecodeClips(
+            failures=failures, max_duration_s=options.max_duration_s, max_patches=job.max_patches
+        )
+        | "EmbedSegments" >> EmbedSegments(job.handler)
+    )
+    rows = (
+        segments
+        | "PoolClips" >> PoolClips(failures=failures)
+        | "ScoreClips" >> ScoreClips(job.classes, job.provenance, top_classes=options.top_classes)
+    )
+    letters = failures.letters
+    tables = {
+        job.table("dead_letters", "jsonl", schemas.DEAD_LETTER_FIELDS): letters
+        | LetterRows(run.run_id),
+        job.table("index", "parquet", schemas.INDEX_FIELDS): (rows, letters)
+        | IndexRows(run.pipeline_version),
+    }
+    if options.rows in ("clip", "both"):
+        tables |= {job.table("clips", sink, schemas.CLIP_FIELDS): rows for sink in options.sink}
+    if options.rows in ("patch", "both"):
+        patches = segments | PatchRows(job.provenance, letters=letters)
+        tables |= {
+            job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.sink
+        }
+    written = [
+        lines
+        | f"Write_{table.kind}_{table.file_format}"
+        >> WriteRows(table, num_shards=options.num_shards)
+        for table, lines in tables.items()
+    ]
+    tallies = planned, *((rows, letters) | TallyClips())
+    _ = root | "CommitRun" >> CommitRun(run, files=tuple(written) | beam.Flatten(), tallies=tallies)
+    if job.progress_path:
+        _ = (*rows, *letters) | ReportProgress(job.progress_path)

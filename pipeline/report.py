@@ -1,0 +1,98 @@
+"""What people see of a run: the live line and the table at its end."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from transforms.metrics import Progress, read_progress
+from transforms.runs import Manifest
+
+REFRESH_S = 0.5
+
+
+def summary(manifest: Manifest, directory: str, elapsed_s: float) -> str:
+    """The table at the end of a run."""
+    lines = [(name, f"{manifest[name]:,}") for name in ("listed", "embedded", "dead", "unchanged")]
+    dead = [(f"  {code}", f"{count:,}") for code, count in manifest["dead_by_code"].items()]
+    lines[3:3] = dead
+    if manifest["unchanged_dead"]:
+        lines.append(("  of them dead", f"{manifest['unchanged_dead']:,}"))
+    if manifest["truncated"]:
+        lines.insert(2, ("  truncated", f"{manifest['truncated']:,}"))
+    audio_s = manifest["audio_hours"] * 3600
+    lines.append(("audio", duration(audio_s)))
+    lines.append(("patches", f"{manifest['num_patches']:,}"))
+    lines.append(
+        ("took", f"{duration(elapsed_s)}, {audio_s / max(elapsed_s, 1e-9):,.0f} times real time")
+    )
+    parts = [table(lines)]
+    if outputs := manifest["outputs"]:
+        files = [
+            (output["path"], f"{output['rows']:,} rows", size(output["bytes"]))
+            for output in outputs
+        ]
+        parts.append(f"{directory}/\n" + table(files, indent=2))
+    if manifest["refused"]:
+        parts.append(f"NOT COMMITTED: {manifest['refused']}. See the dead letters in {directory}")
+    elif not manifest["embedded"] and not manifest["dead"]:
+        parts.append(
+            "Nothing new: every clip is already in the dataset under these settings (--force embeds them again)."
+        )
+    return "\n\n".join(parts)
+
+
+def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
+    """Columns side by side; all but the first are aligned to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(" " * indent + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def size(num_bytes: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def show_progress(path: str, done: threading.Event) -> None:
+    """Rewrites one line on stderr until `done`."""
+    started = time.monotonic()
+    progress = Progress()
+    with open(path, "rb") as file:
+        while True:
+            last = done.wait(REFRESH_S)
+            progress = read_progress(file, progress)
+            elapsed_s = time.monotonic() - started
+            line = (
+                f"{progress.clips:,} clips  {progress.clips / elapsed_s:.1f} clips/s  "
+                f"{progress.audio_s / 3600:.2f} h of audio  {progress.dead:,} dead  {duration(elapsed_s)}"
+            )
+            width = (
+                os.get_terminal_size(sys.stderr.fileno()).columns - 1
+                if sys.stderr.isatty()
+                else 120
+            )
+            sys.stderr.write(f"\r{line[:width]:<{min(width, 79)}}" + ("\n" if last else ""))
+            sys.stderr.flush()
+            if last:
+                return

@@ -1,0 +1,157 @@
+"""The embed command: resolves the settings, runs the pipeline, reports what it did."""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline import report
+from pipeline.options import EmbedOptions
+from transforms import errors, model_store, runs, storage
+
+DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3  # exit codes
+NUMERICS = 1  # raised by hand whenever the same settings would give other numbers or columns
+LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "PrismRunner")
+
+
+def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
+    """Runs the pipeline and prints its summary; returns the exit code.
+
+    Raises:
+      RunError: the run cannot start or must not be committed.
+    """
+    check_inputs(options.input)
+    started = time.monotonic()
+    model_directory = model_store.resolve(options.model)
+    model = model_store.describe(model_directory)
+    run_id = (
+        options.run_id
+        or datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+    )
+    output = storage.normalise(options.output)
+    directory = runs.run_directory(output, run_id)
+    if manifest := runs.manifest_of(directory):
+        print(f"Run {run_id} was committed at {manifest['finished_at']}; nothing to do.")
+        return DONE
+    options = dataclasses.replace(options, output=output, run_id=run_id, model=model_directory)
+    _run(options, beam_flags, model, directory)
+    manifest = json.loads(storage.read_bytes(storage.join(directory, runs.MANIFEST_FILE)))
+    print(report.summary(manifest, directory, time.monotonic() - started))
+    return DONE if manifest["refused"] is None else REFUSED
+
+
+def check_inputs(inputs: Sequence[str]) -> None:
+    """Refuses inputs that cannot mean clips.
+
+    Raises:
+      UsageError: an input is a folder, or a list that is not there.
+    """
+    for text in inputs:
+        uri = storage.normalise(text.removeprefix("@"))
+        if storage.is_local(uri) and os.path.isdir(uri):
+            raise errors.UsageError(
+                f"--input={text} is a folder; name the files in it: --input='{text.rstrip('/')}/**'"
+            )
+        if text.startswith("@") and not storage.exists(uri):
+            raise errors.UsageError(f"--input={text}: there is no list {uri}")
+
+
+def pipeline_version(options: EmbedOptions, model_version: str) -> str:
+    """Hash of all that changes the numbers or the columns of a row."""
+    settings = {
+        "numerics": NUMERICS,
+        "model_version": model_version,
+        "precision": options.precision,
+        "top_classes": options.top_classes,
+        "rows": options.rows,
+        "sink": sorted(options.sink),
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _run(
+    options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str
+) -> None:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    from pipeline.build import Job, build
+    from transforms.commit import RunInfo
+    from transforms.embed import YamnetModelHandler
+
+    beam_options = PipelineOptions(list(beam_flags))
+    standard = beam_options.view_as(StandardOptions)
+    # By the name DirectRunner, Beam first tries to download Prism.
+    standard.runner = standard.runner or "FnApiRunner"
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    run = RunInfo(
+        run_id=str(options.run_id),
+        attempt_id=uuid.uuid4().hex,
+        directory=directory,
+        started_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
+        model_version=model["fingerprint"],
+        pipeline_version=pipeline_version(options, model["fingerprint"]),
+        settings=dataclasses.asdict(options)
+        | {"beam": beam_options.get_all_options(drop_default=True)},
+        max_failure_ratio=options.max_failure_ratio,
+        clip_formats=options.sink if options.rows != "patch" else (),
+    )
+    local = standard.runner in LOCAL_RUNNERS
+    with _live_progress(options.progress if local else "off") as progress_path:
+        job = Job(
+            options=options,
+            run=run,
+            handler=YamnetModelHandler(str(options.model), precision=options.precision),
+            classes=model_store.classes(str(options.model)),
+            progress_path=progress_path,
+        )
+        try:
+            with beam.Pipeline(options=beam_options) as root:
+                build(root, job)
+        except Exception as problem:
+            if known := _ours(problem):
+                raise known from problem
+            raise
+
+
+@contextlib.contextmanager
+def _live_progress(wanted: str) -> Iterator[str | None]:
+    """A file for workers to report to, and a thread that shows it; None where nobody looks."""
+    if wanted == "off" or (wanted == "auto" and not sys.stderr.isatty()):
+        yield None
+        return
+    with tempfile.NamedTemporaryFile(prefix="yamnet-beam-progress-") as file:
+        done = threading.Event()
+        thread = threading.Thread(target=report.show_progress, args=(file.name, done), daemon=True)
+        thread.start()
+        try:
+            yield file.name
+        finally:
+            done.set()
+            thread.join()
+
+
+def _ours(problem: BaseException) -> errors.RunError | None:
+    """The error of our own that a runner has wrapped, if there is one."""
+    seen: BaseException | None = problem
+    while seen is not None:
+        if isinstance(seen, errors.RunError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    text = str(problem)
+    for kind in (errors.ModelError, errors.CommitError, errors.UsageError):
+        # Runners that work in other processes send errors home as text.
+        name = f"{kind.__module__}.{kind.__qualname__}: "
+        if name in text:
+            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip())
+    return None

@@ -1,0 +1,134 @@
+"""WriteRows: rows in, the files that hold them out."""
+
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.records import Row
+from transforms.schemas import Field
+from transforms.wiring import Rows
+from transforms.writers import FileWriter, WrittenFile
+
+MAX_FILE_ROWS = 50_000  # of clips: 400 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One kind of row and how it is written.
+
+    Attributes:
+      kind: clips, patches, dead_letters or index; the files' names start with it.
+      file_format: a key of `writers.ENCODERS`.
+      fields: its columns.
+      directory: of the run.
+      class_names: for the file's metadata.
+    """
+
+    kind: str
+    file_format: str
+    fields: Sequence[Field]
+    directory: str
+    class_names: Sequence[str] = ()
+
+    def open(self) -> FileWriter:
+        """Starts a file under a name of its own: a bundle that runs twice leaves two files, and only one is reported."""
+        name = f"{self.kind}-{uuid.uuid4().hex[:12]}"
+        return FileWriter(
+            self.directory,
+            name,
+            kind=self.kind,
+            file_format=self.file_format,
+            fields=self.fields,
+            class_names=self.class_names,
+        )
+
+
+class WriteRows(beam.PTransform):
+    """From one or more collections of rows to WrittenFile.
+
+    Without shards every bundle writes its own file, and rows never leave the stage that made them.
+    With shards they are shuffled by clip_id, and every shard is one file.
+    """
+
+    def __init__(self, table: Table, *, num_shards: int | None = None) -> None:
+        """Writes `table` in `num_shards` files; None lets the runner's bundles decide."""
+        super().__init__()
+        self._table = table
+        self._num_shards = num_shards
+
+    def expand(self, sources: Rows) -> beam.PCollection[WrittenFile]:
+        """Wires the transform."""
+        if self._num_shards:
+            return (
+                tuple(sources)
+                | "Merge" >> beam.Flatten()
+                | "Shard" >> beam.WithKeys(shard_of, self._num_shards)
+                | "Gather" >> beam.GroupByKey()
+                | "WriteShard" >> beam.FlatMapTuple(_write_shard, self._table)
+            )
+        written = [
+            rows | f"WriteBundle{number}" >> beam.ParDo(_WriteBundleFn(self._table))
+            for number, rows in enumerate(sources)
+        ]
+        return tuple(written) | "Files" >> beam.Flatten()
+
+
+def shard_of(row: Row, num_shards: int) -> int:
+    """The shard of a row: the same in every run and on every worker."""
+    return zlib.crc32(row["clip_id"].encode()) % num_shards
+
+
+def write(rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
+    """Writes rows to files of at most 50 000."""
+    writer: FileWriter | None = None
+    for row in rows:
+        writer = writer or table.open()
+        writer.write(row)
+        if writer.num_rows >= MAX_FILE_ROWS:
+            yield writer.close()
+            writer = None
+    if writer:
+        yield writer.close()
+
+
+def _write_shard(_: int, rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
+    yield from write(rows, table)
+
+
+class _WriteBundleFn(beam.DoFn):
+    """Holds the open file of a bundle."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._writer: FileWriter | None = None
+
+    def start_bundle(self) -> None:
+        self._abandon()  # what a failed bundle has left
+
+    def process(self, row: Row) -> Iterator[WrittenFile]:
+        self._writer = self._writer or self._table.open()
+        self._writer.write(row)
+        if self._writer.num_rows >= MAX_FILE_ROWS:
+            yield self._close(self._writer)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._writer:
+            window = GlobalWindow()
+            yield WindowedValue(self._close(self._writer), window.max_timestamp(), [window])
+
+    def teardown(self) -> None:
+        self._abandon()
+
+    def _close(self, writer: FileWriter) -> WrittenFile:
+        self._writer = None
+        return writer.close()
+
+    def _abandon(self) -> None:
+        if self._writer:
+            self._writer.abandon()
+            self._writer = None
