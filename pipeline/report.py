@@ -24,16 +24,11 @@ def summary(manifest: Manifest, directory: str, elapsed_s: float) -> str:
     audio_s = manifest["audio_hours"] * 3600
     lines.append(("audio", duration(audio_s)))
     lines.append(("patches", f"{manifest['num_patches']:,}"))
-    lines.append(
-        ("took", f"{duration(elapsed_s)}, {audio_s / max(elapsed_s, 1e-9):,.0f} times real time")
-    )
-    parts = [table(lines)]
+    lines.append(("took", f"{duration(elapsed_s)}, {audio_s / max(elapsed_s, 1e-9):,.0f} times real time"))
+    parts = [table(lines, right=(1,))]
     if outputs := manifest["outputs"]:
-        files = [
-            (output["path"], f"{output['rows']:,} rows", size(output["bytes"]))
-            for output in outputs
-        ]
-        parts.append(f"{directory}/\n" + table(files, indent=2))
+        files = [(output["path"], f"{output['rows']:,} rows", size(output["bytes"])) for output in outputs]
+        parts.append(f"{directory}/\n" + table(files, indent=2, right=(1, 2)))
     if manifest["refused"]:
         parts.append(f"NOT COMMITTED: {manifest['refused']}. See the dead letters in {directory}")
     elif not manifest["embedded"] and not manifest["dead"]:
@@ -43,13 +38,13 @@ def summary(manifest: Manifest, directory: str, elapsed_s: float) -> str:
     return "\n\n".join(parts)
 
 
-def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
-    """Columns side by side; all but the first are aligned to the right."""
+def table(rows: Sequence[Sequence[str]], indent: int = 0, right: Sequence[int] = ()) -> str:
+    """Columns side by side; those numbered in `right` are aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append(" " * indent + "  ".join(cells).rstrip())
@@ -87,11 +82,7 @@ def show_progress(path: str, done: threading.Event) -> None:
                 f"{progress.clips:,} clips  {progress.clips / elapsed_s:.1f} clips/s  "
                 f"{progress.audio_s / 3600:.2f} h of audio  {progress.dead:,} dead  {duration(elapsed_s)}"
             )
-            width = (
-                os.get_terminal_size(sys.stderr.fileno()).columns - 1
-                if sys.stderr.isatty()
-                else 120
-            )
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if sys.stderr.isatty() else 120
             sys.stderr.write(f"\r{line[:width]:<{min(width, 79)}}" + ("\n" if last else ""))
             sys.stderr.flush()
             if last:

@@ -34,10 +34,7 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
     started = time.monotonic()
     model_directory = model_store.resolve(options.model)
     model = model_store.describe(model_directory)
-    run_id = (
-        options.run_id
-        or datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
-    )
+    run_id = options.run_id or datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
     output = storage.normalise(options.output)
     directory = runs.run_directory(output, run_id)
     if manifest := runs.manifest_of(directory):
@@ -79,9 +76,7 @@ def pipeline_version(options: EmbedOptions, model_version: str) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run(
-    options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str
-) -> None:
+def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
@@ -101,8 +96,7 @@ def _run(
         started_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
         model_version=model["fingerprint"],
         pipeline_version=pipeline_version(options, model["fingerprint"]),
-        settings=dataclasses.asdict(options)
-        | {"beam": beam_options.get_all_options(drop_default=True)},
+        settings=dataclasses.asdict(options) | {"beam": beam_options.get_all_options(drop_default=True)},
         max_failure_ratio=options.max_failure_ratio,
         clip_formats=options.sink if options.rows != "patch" else (),
     )

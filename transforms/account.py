@@ -22,10 +22,7 @@ class IndexRows(beam.PTransform):
         rows, letters = done
         return (
             *(clips | f"Rows{n}" >> beam.Map(of_row) for n, clips in enumerate(rows)),
-            *(
-                dead | f"Letters{n}" >> beam.Map(of_letter, self._pipeline_version)
-                for n, dead in enumerate(letters)
-            ),
+            *(dead | f"Letters{n}" >> beam.Map(of_letter, self._pipeline_version) for n, dead in enumerate(letters)),
         )
 
 
@@ -51,10 +48,7 @@ class LetterRows(beam.PTransform):
 
     def expand(self, letters: Letters) -> Rows:
         """Wires the transform."""
-        return tuple(
-            dead | f"Letters{n}" >> beam.Map(letter_row, self._run_id)
-            for n, dead in enumerate(letters)
-        )
+        return tuple(dead | f"Letters{n}" >> beam.Map(letter_row, self._run_id) for n, dead in enumerate(letters))
 
 
 def of_row(row: Row) -> Row:

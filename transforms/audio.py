@@ -65,13 +65,16 @@ class Decoder:
     Iterate it once, then ask for `facts`. Memory is bounded by a block, whatever the length.
     """
 
-    def __init__(self, source: BinaryIO, *, max_duration_s: float | None = None) -> None:
-        """Opens `source` (seekable, at its start).
+    def __init__(
+        self, source: BinaryIO, *, max_duration_s: float | None = None, target_rate_hz: int = SAMPLE_RATE_HZ
+    ) -> None:
+        """Opens `source` (seekable, at its start) for a waveform at `target_rate_hz`, which the network wants at 16 kHz.
 
         Raises:
           AudioError: the format is unknown, the header implausible or the source empty.
         """
         self._max_duration_s = max_duration_s
+        self._target_rate_hz = target_rate_hz
         self._reader = open_audio(source)
         self._meter = HealthMeter()
         self._num_decoded = self._num_samples = 0
@@ -88,7 +91,7 @@ class Decoder:
         Raises:
           AudioError: nothing can be decoded, a sample is not finite, or `max_duration_s` is passed.
         """
-        for block in resample(self._mono(), self._reader.sample_rate_hz):
+        for block in resample(self._mono(), self._reader.sample_rate_hz, self._target_rate_hz):
             self._num_samples += len(block)
             self._meter.hear_waveform(block)
             yield block
@@ -134,12 +137,14 @@ def downmix(block: Samples) -> Samples:
     return mono
 
 
-def resample(blocks: Iterator[Samples], sample_rate_hz: int) -> Iterator[Waveform]:
-    """Resamples a stream of mono blocks [n] to 16 kHz; the same, bit for bit, as the whole at once."""
-    if sample_rate_hz == SAMPLE_RATE_HZ:
+def resample(
+    blocks: Iterator[Samples], sample_rate_hz: int, target_rate_hz: int = SAMPLE_RATE_HZ
+) -> Iterator[Waveform]:
+    """Resamples a stream of mono blocks [n]; the same, bit for bit, as the whole at once."""
+    if sample_rate_hz == target_rate_hz:
         yield from blocks
         return
-    stream = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    stream = soxr.ResampleStream(sample_rate_hz, target_rate_hz, 1, dtype="float32", quality="HQ")
     block = next(blocks, None)
     while block is not None:
         following = next(blocks, None)
@@ -185,9 +190,7 @@ class SoundFileReader:
         with self._file as file:
             while True:
                 claimed = file.frames - num_decoded
-                block = np.empty(
-                    (min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32
-                )
+                block = np.empty((min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32)
                 try:
                     num_read = len(file.read(out=block))
                 except soundfile.LibsndfileError:
@@ -212,17 +215,13 @@ class SoundFileReader:
             return True
         return any(
             found < claimed < _STREAMED_SIZE
-            for claimed, found in (
-                map(int, pair) for pair in _SHORT_SIZE.findall(self._file.extra_info)
-            )
+            for claimed, found in (map(int, pair) for pair in _SHORT_SIZE.findall(self._file.extra_info))
         )
 
 
 # libsndfile's log of a size that the file does not hold: "data : 882000 (should be 529182)".
 _SHORT_SIZE = re.compile(r"(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)")
-_STREAMED_SIZE = (
-    0x7FFF0000  # writers to a pipe put 0x7FFFF000 or more where they cannot know the size
-)
+_STREAMED_SIZE = 0x7FFF0000  # writers to a pipe put 0x7FFFF000 or more where they cannot know the size
 _MP3_SLACK = 2 * 1152  # samples of two MP3 frames: encoder delay and padding
 
 
@@ -262,9 +261,7 @@ class AvReader:
         try:
             self._container = av.open(source, metadata_errors="replace")
         except av.error.FFmpegError as problem:
-            raise errors.UnknownFormatError(
-                f"libsndfile: {refusal} FFmpeg: {problem.strerror}"
-            ) from problem
+            raise errors.UnknownFormatError(f"libsndfile: {refusal} FFmpeg: {problem.strerror}") from problem
         if not self._container.streams.audio:
             raise errors.EmptyAudioError("a container without an audio stream")
         self._stream = self._container.streams.audio[0]
@@ -272,9 +269,7 @@ class AvReader:
         self.num_channels: int = self._stream.codec_context.channels or 0
         self.truncated = False
         if not self.sample_rate_hz or not self.num_channels:
-            raise errors.CorruptAudioError(
-                "the stream names neither a sample rate nor its channels"
-            )
+            raise errors.CorruptAudioError("the stream names neither a sample rate nor its channels")
 
     def blocks(self) -> Iterator[Samples]:
         """Yields float32 [n, num_channels], gathered to blocks worth resampling."""

@@ -125,10 +125,7 @@ def manifest_of(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Ma
         "dead": dead,
         "unchanged": int(counts.get("unchanged", 0)),
         "dead_by_code": tally.dead_by_code(counts),
-        "planned": {
-            word: int(counts.get(word, 0))
-            for word in ("new", "changed", "stale", "retry", "forced")
-        },
+        "planned": {word: int(counts.get(word, 0)) for word in ("new", "changed", "stale", "retry", "forced")},
         "unchanged_dead": int(counts.get("unchanged_dead", 0)),
         "truncated": int(counts.get("truncated", 0)),
         "num_patches": int(counts.get("num_patches", 0)),
@@ -138,9 +135,7 @@ def manifest_of(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Ma
         "settings": run.settings,
         "outputs": outputs,
         "started_at": run.started_at,
-        "finished_at": datetime.datetime.now(datetime.timezone.utc).isoformat(
-            timespec="milliseconds"
-        ),
+        "finished_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
     }
 
 
@@ -170,9 +165,7 @@ def _check(files: Sequence[WrittenFile], counts: Tally, run: RunInfo) -> None:
     if not tally.is_conserved(counts):
         wrong.append("listed is not embedded + dead + unchanged")
     if wrong:
-        raise errors.CommitError(
-            f"the run does not add up and is not committed: {'; '.join(wrong)}; counts: {counts}"
-        )
+        raise errors.CommitError(f"the run does not add up and is not committed: {'; '.join(wrong)}; counts: {counts}")
 
 
 def _delete_leftovers(directory: str, manifest: Manifest) -> None:
@@ -180,12 +173,8 @@ def _delete_leftovers(directory: str, manifest: Manifest) -> None:
         runs.SUCCESS_FILE,
         runs.MANIFEST_FILE,
     }
-    storage.delete(
-        [uri for uri in storage.children(directory) if os.path.basename(uri) not in keep]
-    )
+    storage.delete([uri for uri in storage.children(directory) if os.path.basename(uri) not in keep])
 
 
-def _commit_once(
-    run: RunInfo, files: list[WrittenFile], tallies: list[Tally]
-) -> Iterator[Manifest]:
+def _commit_once(run: RunInfo, files: list[WrittenFile], tallies: list[Tally]) -> Iterator[Manifest]:
     yield commit(run, files, tally.add(tallies))

@@ -57,9 +57,7 @@ def segments_of(
             decoder = Decoder(source, max_duration_s=max_duration_s)
             for cut in segments.cut(decoder, max_patches):
                 facts = decoder.facts if cut.is_last else None
-                yield Segment(
-                    clip, position, cut.first_patch, cut.waveform, fetched.content_sha256, facts
-                )
+                yield Segment(clip, position, cut.first_patch, cut.waveform, fetched.content_sha256, facts)
                 position += 1
     except errors.ClipError as error:
         if position == 0:

@@ -7,9 +7,9 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms import errors, inference, model_store
+from transforms import engine, errors, inference, model_store
 from transforms.records import DeadLetter, EmbeddedSegment, Segment
-from transforms.yamnet import Outputs, Precision, Yamnet, configure_tensorflow
+from transforms.yamnet import Outputs, Precision, Yamnet
 
 STAGE = "EmbedSegments"
 BATCH_SEGMENTS = 16  # at most 1024 patches: 32 MB of samples
@@ -49,7 +49,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
         Raises:
           ModelError: it is damaged or computes something else; the job fails.
         """
-        configure_tensorflow(self._num_threads)
+        engine.configure(self._num_threads)
         return model_store.load(self._model_directory, precision=self._precision)
 
     def run_inference(
@@ -61,10 +61,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
         """One result a segment, in order."""
         live = [segment for segment in batch if segment.letter is None]
         results = iter(inference.embed_waveforms(model, [segment.waveform for segment in live]))
-        return [
-            _embedded(segment, next(results) if segment.letter is None else None)
-            for segment in batch
-        ]
+        return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
 
     def get_num_bytes(self, batch: Sequence[Segment]) -> int:
         """Bytes of samples (the default pickles the whole batch to count them)."""

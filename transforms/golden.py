@@ -66,9 +66,7 @@ def check(model: Yamnet, known: Mapping[str, Any]) -> None:
     tolerance = TOLERANCES[model.precision]
     for name, outputs in _outputs(model).items():
         scores, embedding = outputs.scores.mean(0), outputs.embeddings.mean(0)
-        expected = {
-            key: np.asarray(known[name][key], np.float32) for key in ("scores", "embedding")
-        }
+        expected = {key: np.asarray(known[name][key], np.float32) for key in ("scores", "embedding")}
         off = float(np.abs(scores - expected["scores"]).max())
         cosine = _cosine(embedding, expected["embedding"])
         if not (off <= tolerance.score and cosine >= tolerance.cosine):
@@ -90,17 +88,12 @@ def check_upstream(model: Yamnet) -> None:
         top = outputs.scores.mean(0).argsort()[::-1][:UPSTREAM_RANK]
         heard = [model.classes.names[index] for index in top]
         if name not in heard:
-            raise errors.ModelError(
-                f"these weights are not YAMNet's: {name!r} is heard as {', '.join(heard)}"
-            )
+            raise errors.ModelError(f"these weights are not YAMNet's: {name!r} is heard as {', '.join(heard)}")
 
 
 def _outputs(model: Yamnet) -> dict[str, Outputs]:
     waveforms = signals()
-    batch = [
-        features.patches_of(features.log_mel_spectrogram(waveform))
-        for waveform in waveforms.values()
-    ]
+    batch = [features.patches_of(features.log_mel_spectrogram(waveform)) for waveform in waveforms.values()]
     return dict(zip(waveforms, model.embed(batch), strict=True))
 
 

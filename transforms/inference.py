@@ -14,9 +14,7 @@ from transforms.yamnet import Outputs, Yamnet
 Patches = features.Array
 
 
-def embed_waveforms(
-    model: Yamnet, waveforms: Sequence[Waveform]
-) -> list[Outputs | errors.EmbeddingError]:
+def embed_waveforms(model: Yamnet, waveforms: Sequence[Waveform]) -> list[Outputs | errors.EmbeddingError]:
     """Embeds 16 kHz waveforms, float32 [num_samples] each; one result a waveform, in order.
 
     Raises:
@@ -37,20 +35,14 @@ def _embed_or_halve(model: Yamnet, batch: list[Patches]) -> list[Outputs | error
             return _embed_or_halve(model, batch[:middle]) + _embed_or_halve(model, batch[middle:])
         if not _works_on_silence(model):
             raise
-        return [
-            errors.EmbeddingError(
-                f"the network failed on this clip alone: {type(problem).__name__}: {problem}"
-            )
-        ]
+        return [errors.EmbeddingError(f"the network failed on this clip alone: {type(problem).__name__}: {problem}")]
     if len(results) != len(batch):
         raise RuntimeError(f"the network gave {len(results)} results for {len(batch)} segments")
     return list(results)
 
 
 def _works_on_silence(model: Yamnet) -> bool:
-    silence = np.full(
-        (1, features.PATCH_FRAMES, features.NUM_BANDS), np.log(features.LOG_OFFSET), np.float32
-    )
+    silence = np.full((1, features.PATCH_FRAMES, features.NUM_BANDS), np.log(features.LOG_OFFSET), np.float32)
     try:
         return len(model.embed([silence])) == 1
     except Exception:  # noqa: BLE001  whatever it is, it is not this clip's fault
@@ -58,8 +50,6 @@ def _works_on_silence(model: Yamnet) -> bool:
 
 
 def _checked(result: Outputs | errors.EmbeddingError) -> Outputs | errors.EmbeddingError:
-    if isinstance(result, Outputs) and not np.isfinite(
-        result.embeddings.sum() + result.scores.sum()
-    ):
+    if isinstance(result, Outputs) and not np.isfinite(result.embeddings.sum() + result.scores.sum()):
         return errors.EmbeddingError("the network returned NaN or infinite numbers")
     return result

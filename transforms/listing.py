@@ -31,8 +31,7 @@ class ListClips(beam.PTransform):
             root
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
             | "Expand" >> beam.FlatMap(clip_batches)
-            | "Spread"
-            >> beam.Reshuffle()  # one glob may list millions; stating them is for all workers
+            | "Spread" >> beam.Reshuffle()  # one glob may list millions; stating them is for all workers
             | "Stat" >> beam.Map(with_versions)
         )
 

@@ -12,9 +12,7 @@ import apache_beam as beam
 from transforms.records import DeadLetter, Row
 from transforms.wiring import Letters, Nothing, Rows
 
-_RECORD = struct.Struct(
-    "<fB"
-)  # seconds of audio, 1 for a dead letter: small enough to be appended at once
+_RECORD = struct.Struct("<fB")  # seconds of audio, 1 for a dead letter: small enough to be appended at once
 
 
 class Progress(NamedTuple):
@@ -41,9 +39,7 @@ class ReportProgress(beam.PTransform):
 
     def expand(self, done: Rows | Letters) -> Nothing:
         """Wires the transform."""
-        return tuple(
-            each | f"Report{n}" >> beam.ParDo(_ReportFn(self._path)) for n, each in enumerate(done)
-        )
+        return tuple(each | f"Report{n}" >> beam.ParDo(_ReportFn(self._path)) for n, each in enumerate(done))
 
 
 class _ReportFn(beam.DoFn):

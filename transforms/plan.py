@@ -41,10 +41,7 @@ class PlanWork(beam.PTransform):
         planned = (
             {"listed": listed, "done": done}
             | "Join" >> beam.CoGroupByKey()
-            | "Decide"
-            >> beam.FlatMap(_decide, self._pipeline_version, self._force).with_outputs(
-                "tally", main="clips"
-            )
+            | "Decide" >> beam.FlatMap(_decide, self._pipeline_version, self._force).with_outputs("tally", main="clips")
         )
         return planned.clips, planned.tally
 

@@ -28,16 +28,11 @@ class PoolClips(beam.PTransform):
 
     def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> Pooled:
         """Wires the transform."""
-        pooled = segments | "PoolWhole" >> beam.FlatMap(_pool_whole).with_outputs(
-            "parts", DEAD, main="clips"
-        )
+        pooled = segments | "PoolWhole" >> beam.FlatMap(_pool_whole).with_outputs("parts", DEAD, main="clips")
         recordings = (
             pooled.parts
             | "AddParts" >> beam.CombinePerKey(_add_parts)
-            | "Finish"
-            >> beam.FlatMapTuple(lambda _, part: _finished(part)).with_outputs(
-                DEAD, main="recordings"
-            )
+            | "Finish" >> beam.FlatMapTuple(lambda _, part: _finished(part)).with_outputs(DEAD, main="recordings")
         )
         self._failures.add(pooled[DEAD])
         self._failures.add(recordings[DEAD])

@@ -78,9 +78,7 @@ class Part:
         if self.letter:
             return self.letter
         if self.facts is None or self.num_segments != self.num_expected:
-            raise RuntimeError(
-                f"{self.clip.uri}: {self.num_segments} segments arrived, {self.num_expected} were sent"
-            )
+            raise RuntimeError(f"{self.clip.uri}: {self.num_segments} segments arrived, {self.num_expected} were sent")
         return ClipEmbedding(
             clip=self.clip,
             facts=self.facts,

@@ -27,10 +27,8 @@ class ReadClips(beam.PTransform):
         """Wires the transform."""
         fetched = (
             clips
-            | "Spread"
-            >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
-            | "Fetch"
-            >> beam.FlatMap(_fetch_or_letter, self._max_bytes).with_outputs(DEAD, main="fetched")
+            | "Spread" >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
+            | "Fetch" >> beam.FlatMap(_fetch_or_letter, self._max_bytes).with_outputs(DEAD, main="fetched")
         )
         self._failures.add(fetched[DEAD])
         return fetched.fetched

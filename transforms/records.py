@@ -38,9 +38,7 @@ class Clip:
     attempt: int = 1
 
     @classmethod
-    def of(
-        cls, uri: str, source_version: str | None = None, num_bytes: int | None = None
-    ) -> "Clip":
+    def of(cls, uri: str, source_version: str | None = None, num_bytes: int | None = None) -> "Clip":
         """A clip by its URI."""
         return cls(clip_id(uri), uri, source_version, num_bytes)
 

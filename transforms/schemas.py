@@ -84,9 +84,7 @@ CLIP_FIELDS = (
     ),
     Field("clipped_fraction", "float", "of samples at full scale"),
     Field("silent_fraction", "float", "of 32 ms frames below -60 dBFS"),
-    Field(
-        "bandwidth_hz", "float", "highest frequency within 60 dB of the strongest", optional=True
-    ),
+    Field("bandwidth_hz", "float", "highest frequency within 60 dB of the strongest", optional=True),
     *_VERSIONS,
 )
 
@@ -152,9 +150,7 @@ def arrow_schema(fields: Sequence[Field], class_names: Sequence[str] = ()) -> pa
         )
         for field in fields
     ]
-    return pa.schema(
-        columns, metadata={"class_names": json.dumps(list(class_names))} if class_names else None
-    )
+    return pa.schema(columns, metadata={"class_names": json.dumps(list(class_names))} if class_names else None)
 
 
 def record_batch(rows: Sequence[Row], fields: Sequence[Field], schema: pa.Schema) -> pa.RecordBatch:
@@ -186,42 +182,30 @@ def example_batch(rows: Sequence[Row], fields: Sequence[Field]) -> pa.RecordBatc
             offsets = np.arange(0, len(flat) + 1, field.size, dtype=np.int32)
             columns[field.name] = pa.ListArray.from_arrays(offsets, flat)
         else:
-            columns[field.name] = _lists(
-                [[] if value is None else [value] for value in values], field.kind
-            )
+            columns[field.name] = _lists([[] if value is None else [value] for value in values], field.kind)
     return pa.RecordBatch.from_pydict(columns)
 
 
 def _lists(lists: list[list[Any]], kind: Kind) -> pa.Array:
     match kind:
         case "string":
-            return pa.array(
-                [[text.encode() for text in texts] for texts in lists], pa.list_(pa.binary())
-            )
+            return pa.array([[text.encode() for text in texts] for texts in lists], pa.list_(pa.binary()))
         case "timestamp":
             micros = [[round(time.timestamp() * 1e6) for time in times] for times in lists]
             return pa.array(micros, pa.list_(pa.int64()))
         case "float":
             return pa.array(lists, pa.list_(pa.float32()))
         case _:
-            return pa.array(
-                [[int(number) for number in numbers] for numbers in lists], pa.list_(pa.int64())
-            )
+            return pa.array([[int(number) for number in numbers] for numbers in lists], pa.list_(pa.int64()))
 
 
 def _arrow_type(field: Field) -> pa.DataType:
     # The inner field is nullable because several readers refuse to read it otherwise; no value is null.
-    return (
-        pa.list_(pa.float32(), field.size) if field.kind == "vector" else _ARROW_TYPES[field.kind]
-    )
+    return pa.list_(pa.float32(), field.size) if field.kind == "vector" else _ARROW_TYPES[field.kind]
 
 
 def _arrow_array(values: list[Any], field: Field) -> pa.Array:
     if field.kind == "vector":
-        flat = (
-            np.concatenate(values).astype(np.float32, copy=False)
-            if values
-            else np.empty(0, np.float32)
-        )
+        flat = np.concatenate(values).astype(np.float32, copy=False) if values else np.empty(0, np.float32)
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.size)
     return pa.array(values, _arrow_type(field))

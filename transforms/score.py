@@ -47,10 +47,7 @@ class ScoreClips(beam.PTransform):
 
     def expand(self, pooled: Pooled) -> Rows:
         """Wires the transform."""
-        return tuple(
-            clips | f"Score{n}" >> beam.Map(clip_row, *self._settings)
-            for n, clips in enumerate(pooled)
-        )
+        return tuple(clips | f"Score{n}" >> beam.Map(clip_row, *self._settings) for n, clips in enumerate(pooled))
 
 
 class PatchRows(beam.PTransform):
@@ -64,27 +61,20 @@ class PatchRows(beam.PTransform):
 
     def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> Rows:
         """Wires the transform."""
-        whole, parts = segments | "SplitWhole" >> beam.Partition(
-            lambda segment, _: not segment.is_whole_clip, 2
-        )
+        whole, parts = segments | "SplitWhole" >> beam.Partition(lambda segment, _: not segment.is_whole_clip, 2)
         # A recording may die after its first segments were embedded, so its patches wait for the verdict.
         dead = (
-            tuple(self._letters)
-            | beam.Flatten()
-            | "DeadIds" >> beam.Map(lambda letter: (letter.clip_id, letter.code))
+            tuple(self._letters) | beam.Flatten() | "DeadIds" >> beam.Map(lambda letter: (letter.clip_id, letter.code))
         )
         return (
             whole | "OfClips" >> beam.FlatMap(patch_rows, self._provenance),
             parts
             | "OfRecordings" >> beam.FlatMap(patch_rows, self._provenance)
-            | "Living"
-            >> beam.Filter(lambda row, dead: row["clip_id"] not in dead, beam.pvalue.AsDict(dead)),
+            | "Living" >> beam.Filter(lambda row, dead: row["clip_id"] not in dead, beam.pvalue.AsDict(dead)),
         )
 
 
-def clip_row(
-    clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int = 5
-) -> Row:
+def clip_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int = 5) -> Row:
     """The row of a clip: the columns of `schemas.CLIP_FIELDS`."""
     facts, health = clip.facts, clip.facts.health
     return {
@@ -124,9 +114,7 @@ def patch_rows(segment: EmbeddedSegment, provenance: Provenance) -> list[Row]:
     """The rows of a segment's patches: the columns of `schemas.PATCH_FIELDS`."""
     columns = provenance.columns()
     rows = []
-    for offset, (embedding, scores) in enumerate(
-        zip(segment.embeddings, segment.scores, strict=True)
-    ):
+    for offset, (embedding, scores) in enumerate(zip(segment.embeddings, segment.scores, strict=True)):
         index = segment.first_patch + offset
         num_samples = segment.facts.num_samples if segment.facts else None
         rows.append(
@@ -134,9 +122,7 @@ def patch_rows(segment: EmbeddedSegment, provenance: Provenance) -> list[Row]:
                 "clip_id": segment.clip.clip_id,
                 "patch_index": index,
                 "start_s": index * PATCH_HOP_S,
-                "valid_fraction": 1.0
-                if num_samples is None
-                else valid_fraction(index, num_samples),
+                "valid_fraction": 1.0 if num_samples is None else valid_fraction(index, num_samples),
                 "embedding": embedding,
                 "scores": scores,
                 **columns,

@@ -48,9 +48,7 @@ def join(directory: str, *parts: str) -> str:
 
 def is_pattern(uri: str) -> bool:
     """Whether a URI is a glob; a local file that exists under that very name is not."""
-    return any(character in uri for character in "*?[") and not (
-        is_local(uri) and os.path.exists(uri)
-    )
+    return any(character in uri for character in "*?[") and not (is_local(uri) and os.path.exists(uri))
 
 
 def literal(directory: str) -> str:

@@ -22,16 +22,10 @@ def add(tallies: Iterable[Tally]) -> Tally:
 
 def is_conserved(tally: Tally) -> bool:
     """Whether every listed clip is accounted for."""
-    return tally.get("listed", 0) == sum(
-        tally.get(word, 0) for word in ("embedded", "dead", "unchanged")
-    )
+    return tally.get("listed", 0) == sum(tally.get(word, 0) for word in ("embedded", "dead", "unchanged"))
 
 
 def dead_by_code(tally: Tally) -> dict[str, int]:
     """Counts of dead letters by their code, largest first."""
-    counts = {
-        word.removeprefix(DEAD_PREFIX): int(n)
-        for word, n in tally.items()
-        if word.startswith(DEAD_PREFIX)
-    }
+    counts = {word.removeprefix(DEAD_PREFIX): int(n) for word, n in tally.items() if word.startswith(DEAD_PREFIX)}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms import errors
+from transforms import engine, errors
 
 NUM_CLASSES = 521
 EMBEDDING_SIZE = 1024
@@ -58,9 +58,7 @@ def _tensors() -> Iterator[Tensor]:
     yield from convolution("layer1/conv", (3, 3, 1, FIRST_FILTERS), "kernel")
     channels = FIRST_FILTERS
     for number, (_, filters) in enumerate(BLOCKS, start=2):
-        yield from convolution(
-            f"layer{number}/depthwise_conv", (3, 3, channels, 1), "depthwise_kernel"
-        )
+        yield from convolution(f"layer{number}/depthwise_conv", (3, 3, channels, 1), "depthwise_kernel")
         yield from convolution(f"layer{number}/pointwise_conv", (1, 1, channels, filters), "kernel")
         channels = filters
     yield Tensor("logits/kernel", (EMBEDDING_SIZE, NUM_CLASSES), index, "kernel")
@@ -87,14 +85,10 @@ def checked(weights: Mapping[str, npt.NDArray[np.float32]], source: str) -> Weig
     ordered = {}
     for tensor in TENSORS:
         if tensor.name not in weights:
-            raise errors.ModelError(
-                f"{source} has no {tensor.name}: it does not hold YAMNet's variables"
-            )
+            raise errors.ModelError(f"{source} has no {tensor.name}: it does not hold YAMNet's variables")
         array = np.asarray(weights[tensor.name], dtype=np.float32)
         if array.shape != tensor.shape:
-            raise errors.ModelError(
-                f"{tensor.name} of {source} has shape {array.shape}; YAMNet's is {tensor.shape}"
-            )
+            raise errors.ModelError(f"{tensor.name} of {source} has shape {array.shape}; YAMNet's is {tensor.shape}")
         if not np.isfinite(array).all():
             raise errors.ModelError(f"{tensor.name} of {source} holds NaN or infinite numbers")
         ordered[tensor.name] = array
@@ -134,7 +128,7 @@ def from_checkpoint(prefix: str) -> Weights:
     Raises:
       ModelError: no checkpoint there, or one without YAMNet's variables.
     """
-    import tensorflow as tf
+    tf = engine.tensorflow()
 
     try:
         reader = tf.train.load_checkpoint(prefix)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow.parquet as pq
 
-from transforms import schemas, storage
+from transforms import engine, schemas, storage
 from transforms.records import Row
 from transforms.schemas import Field
 
@@ -80,7 +80,7 @@ class TFRecordEncoder:
     suffix = ".tfrecord.gz"
 
     def __init__(self, path: str, fields: Sequence[Field], class_names: Sequence[str]) -> None:  # noqa: ARG002
-        import tensorflow as tf
+        tf = engine.tensorflow()
         from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
         self._fields = fields
@@ -111,9 +111,7 @@ class JsonLinesEncoder:
     def write(self, rows: Sequence[Row]) -> None:
         """Appends a line a row."""
         for row in rows:
-            self._file.write(
-                json.dumps({name: row[name] for name in self._names}, ensure_ascii=False) + "\n"
-            )
+            self._file.write(json.dumps({name: row[name] for name in self._names}, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Closes the file."""

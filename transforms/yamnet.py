@@ -4,14 +4,13 @@ TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches,
 TensorFlow is imported when a network is built, never before.
 """
 
-import contextlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms import engine
 from transforms import weights as tensors
 from transforms.weights import Weights
 
@@ -55,20 +54,15 @@ def folded_layers(weights: Weights) -> Iterator[Layer]:
     for tensor, stride in zip(kernels, strides, strict=True):
         norm = tensor.name.removesuffix("kernel") + "bn/"
         variance, mean, beta = (
-            weights[norm + statistic].astype(np.float64)
-            for statistic in ("moving_variance", "moving_mean", "beta")
+            weights[norm + statistic].astype(np.float64) for statistic in ("moving_variance", "moving_mean", "beta")
         )
         scale = 1 / np.sqrt(variance + tensors.BATCH_NORM_EPSILON)
         depthwise = "depthwise" in tensor.variable
         kernel = weights[tensor.name] * (scale[:, None] if depthwise else scale)
-        yield Layer(
-            depthwise, stride, kernel.astype(np.float32), (beta - mean * scale).astype(np.float32)
-        )
+        yield Layer(depthwise, stride, kernel.astype(np.float32), (beta - mean * scale).astype(np.float32))
 
 
-def forward(
-    patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any
-) -> tuple[Any, Any]:
+def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
     """The network as TensorFlow operations.
 
     Args:
@@ -80,7 +74,7 @@ def forward(
     Returns:
       Tensors embeddings [num_patches, 1024] and scores [num_patches, 521].
     """
-    import tensorflow as tf
+    tf = engine.tensorflow()
 
     net = tf.cast(patches[..., tf.newaxis], dtype)
     for layer in layers:
@@ -115,9 +109,7 @@ class Yamnet:
       precision: of the convolutions.
     """
 
-    def __init__(
-        self, weights: Weights, classes: Classes, *, precision: Precision = "float32"
-    ) -> None:
+    def __init__(self, weights: Weights, classes: Classes, *, precision: Precision = "float32") -> None:
         """Builds and traces the network.
 
         Args:
@@ -125,7 +117,7 @@ class Yamnet:
           classes: what the scores mean.
           precision: of the convolutions.
         """
-        import tensorflow as tf
+        tf = engine.tensorflow()
 
         self.version = tensors.fingerprint(weights)
         self.classes = classes
@@ -156,10 +148,7 @@ class Yamnet:
             embeddings[start:stop] = block_embeddings.numpy()[: stop - start]
             scores[start:stop] = block_scores.numpy()[: stop - start]
         return [
-            Outputs(*pair)
-            for pair in zip(
-                np.split(embeddings, ends[:-1]), np.split(scores, ends[:-1]), strict=True
-            )
+            Outputs(*pair) for pair in zip(np.split(embeddings, ends[:-1]), np.split(scores, ends[:-1]), strict=True)
         ]
 
 
@@ -186,15 +175,3 @@ def block_size(num_patches: int) -> int:
     if num_patches <= 16:
         return 1 << (num_patches - 1).bit_length()
     return -(-num_patches // 16) * 16
-
-
-def configure_tensorflow(num_threads: int | None) -> None:
-    """Sets this process's TensorFlow threads, if it has not started yet: `num_threads` within an operation, one between."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no banner on every worker
-    import tensorflow as tf
-
-    # Once TensorFlow has started in this process, its threads are what they are.
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(num_threads or 0)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.set_visible_devices([], "GPU")

@@ -132,9 +132,7 @@ def _fade() -> np.ndarray:
 def _loud_quiet() -> np.ndarray:
     """Full-scale noise between stretches 60 and 80 dB down and a voice."""
     loud = np.clip(0.5 * _gaussian(21, 1.5), -1, 1)
-    return np.concatenate(
-        [0.001 * _voice(1.5) / 0.15, loud, np.zeros(8000), 1e-4 * _sine(1000, 1.5), _voice(1.5)]
-    )
+    return np.concatenate([0.001 * _voice(1.5) / 0.15, loud, np.zeros(8000), 1e-4 * _sine(1000, 1.5), _voice(1.5)])
 
 
 def _texture(num_samples: int) -> np.ndarray:

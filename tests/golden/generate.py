@@ -31,9 +31,7 @@ def _largest(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max())
 
 
-def compute(
-    waveforms: dict[str, np.ndarray], weights: reference.Weights
-) -> dict[str, np.ndarray | list]:
+def compute(waveforms: dict[str, np.ndarray], weights: reference.Weights) -> dict[str, np.ndarray | list]:
     """Returns the arrays of golden.npz, apart from the kept waveforms."""
     rows: dict[str, list] = {}
     full: dict[str, np.ndarray] = {}
@@ -53,9 +51,7 @@ def compute(
             "scores_max": scores.max(0),
             "upstream_difference_scores_mean": _largest(scores.mean(0), their_scores.mean(0)),
             "upstream_difference_scores": _largest(scores, their_scores),
-            "upstream_difference_embedding_mean": _largest(
-                embeddings.mean(0), their_embeddings.mean(0)
-            ),
+            "upstream_difference_embedding_mean": _largest(embeddings.mean(0), their_embeddings.mean(0)),
             "upstream_difference_embeddings": _largest(embeddings, their_embeddings),
             "upstream_difference_log_mel": _largest(log_mel, their_log_mel),
         }

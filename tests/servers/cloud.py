@@ -72,9 +72,7 @@ class Cloud:
             stack.enter_context(mock.patch.dict(os.environ, self.environ, clear=True))
             for name, value in {
                 "httplib2.CA_CERTS": self.env["HTTPLIB2_CA_CERTS"],
-                "google.auth.compute_engine._metadata._GCE_METADATA_HOST": (
-                    self.env["GCE_METADATA_HOST"]
-                ),
+                "google.auth.compute_engine._metadata._GCE_METADATA_HOST": (self.env["GCE_METADATA_HOST"]),
                 "apache_beam.internal.gcp.auth._Credentials._credentials": None,
                 "apache_beam.internal.gcp.auth._Credentials._credentials_init": False,
             }.items():
@@ -105,6 +103,9 @@ def google_cloud(
             "storage.googleapis.com": Route(storage.port),
             "www.googleapis.com": Route(storage.port),
             "oauth2.googleapis.com": Route(metadata.port),
+            "iamcredentials.googleapis.com": Route(metadata.port),
+            "http://metadata": Route(metadata.port),
+            "http://metadata.google.internal": Route(metadata.port),
         }
         warehouse = None
         if bigquery:

@@ -61,13 +61,9 @@ class GcsStore:
         """List the objects under a gs:// prefix, sorted."""
         bucket, start = split_uri(prefix)
         listed = self._call("GET", f"/storage/v1/b/{bucket}/o?{urlencode({'prefix': start})}")
-        return sorted(
-            f"gs://{bucket}/{item['name']}" for item in json.loads(listed).get("items", [])
-        )
+        return sorted(f"gs://{bucket}/{item['name']}" for item in json.loads(listed).get("items", []))
 
-    def _call(
-        self, method: str, target: str, body: bytes | None = None, allowed: int = 200
-    ) -> bytes:
+    def _call(self, method: str, target: str, body: bytes | None = None, allowed: int = 200) -> bytes:
         with contextlib.closing(http.client.HTTPConnection(LOOPBACK, self.port)) as connection:
             connection.request(method, target, body)
             response = connection.getresponse()

@@ -31,9 +31,7 @@ class GeneratedBucket:
         generation: The generation of every object.
     """
 
-    def __init__(
-        self, bucket: str, names: Iterable[str], content: Callable[[str], bytes], generation: int
-    ) -> None:
+    def __init__(self, bucket: str, names: Iterable[str], content: Callable[[str], bytes], generation: int) -> None:
         self._bucket = bucket
         self._names = sorted(names)
         self._content = content

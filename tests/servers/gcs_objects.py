@@ -76,9 +76,7 @@ def _source_refusal(request: Request, generation_of: GenerationOf) -> Response |
     return None
 
 
-def _stale_refusal(
-    request: Request, target: ObjectName, generation_of: GenerationOf
-) -> Response | None:
+def _stale_refusal(request: Request, target: ObjectName, generation_of: GenerationOf) -> Response | None:
     wanted = request.query.get("generation")
     if wanted is None or request.method in _READS or generation_of(target) == wanted:
         return None  # reads: the store itself answers 404

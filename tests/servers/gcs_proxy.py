@@ -135,9 +135,7 @@ class _Upstream:
         return error(502, "the store behind the proxy does not answer")
 
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> Response:
-        connection.putrequest(
-            request.method, request.target, skip_host=True, skip_accept_encoding=True
-        )
+        connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", PUBLIC_HOST)
         connection.putheader("X-Forwarded-Proto", "https")  # for the mediaLink in its answers
         connection.putheader("Content-Length", str(len(request.body)))

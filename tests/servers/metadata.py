@@ -1,4 +1,4 @@
-"""The metadata server of a Compute Engine machine, and Google's token endpoint.
+"""The metadata server of a Compute Engine machine, and Google's token and credential endpoints.
 
 Without one, google-auth searches for 20 s and Beam's GcsIO then goes on anonymously. With one, the
 code that a Dataflow worker runs is the code that a test runs.
@@ -50,6 +50,8 @@ class MetadataServer:
         self.requests.append(request.target)
         if request.method == "POST":
             return _json(self._token())
+        if request.path.endswith("/allowedLocations"):  # google-auth asks IAM where a token may go
+            return _json({"locations": [], "encodedLocations": "0x0"})
         if request.headers.get("Metadata-Flavor") != "Google" and request.path != "/":
             return Response(403)
         key = request.path.removeprefix(_ROOT).rstrip("/")

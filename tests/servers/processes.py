@@ -45,9 +45,7 @@ def running(
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "output.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=output, env={**os.environ, **(env or {})}
-            )
+            process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
         try:
             deadline = time.monotonic() + READY_S
             while not _answers(port, ready_path):

@@ -7,6 +7,7 @@ response, so that a faulty server is still one function.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import struct
@@ -23,8 +24,17 @@ from urllib.parse import parse_qsl, urlsplit
 LOOPBACK = "127.0.0.1"
 # Headers that belong to one connection: neither forwarded nor repeated.
 HOP_BY_HOP = frozenset(
-    "connection keep-alive transfer-encoding te trailer upgrade proxy-authorization "
-    "proxy-connection host".split()
+    [
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "proxy-authorization",
+        "proxy-connection",
+        "host",
+    ]
 )
 
 
@@ -82,11 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def _exchange(self) -> None:
-        request = Request(self.command, self.path, self.headers, self._body())
+        target = re.sub(r"^http://[^/]*", "", self.path)  # a proxy is asked for whole URLs
+        request = Request(self.command, target, self.headers, self._body())
         self._send(self.server.answer(request))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _exchange
@@ -145,9 +156,7 @@ class _Server(ThreadingHTTPServer):
         me = threading.current_thread()
         try:
             if self._context:  # the handshake belongs to the connection's thread, not to accept()
-                request = self._context.wrap_socket(
-                    request, server_side=True, do_handshake_on_connect=False
-                )
+                request = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             self._open[me] = request
             if self._context:
                 request.do_handshake()
