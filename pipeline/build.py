@@ -18,7 +18,6 @@ from transforms.plan import PlanWork
 from transforms.pool import PoolClips
 from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
-from transforms.segments import MAX_PATCHES
 from transforms.write import Table, WriteRows
 from transforms.yamnet import Classes
 
@@ -32,7 +31,6 @@ class Job:
       run: identity of the run.
       handler: the network.
       classes: its class names.
-      max_patches: of a segment.
       progress_path: local file to report progress to.
     """
 
@@ -40,7 +38,6 @@ class Job:
     run: RunInfo
     handler: YamnetModelHandler
     classes: Classes
-    max_patches: int = MAX_PATCHES
     progress_path: str | None = None
     provenance: Provenance = field(init=False)
 
@@ -67,7 +64,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
         clips
         | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes)
         | "DecodeClips"
-        >> DecodeClips(failures=failures, max_duration_s=options.max_duration_s, max_patches=job.max_patches)
+        >> DecodeClips(failures=failures, max_duration_s=options.max_duration_s, max_patches=options.segment_patches)
         | "EmbedSegments" >> EmbedSegments(job.handler)
     )
     rows = (

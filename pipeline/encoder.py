@@ -1,5 +1,6 @@
 """The in-process API: the pipeline's own code path without a pipeline, batched across clips."""
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -161,13 +162,14 @@ def blocks_of(
     if isinstance(audio, np.ndarray):
         yield from decoding.resample(iter([_mono(audio)]), sample_rate_hz, target_rate_hz)
         return
-    if isinstance(audio, bytes):
-        source: BinaryIO = io.BytesIO(audio)
-    elif isinstance(audio, (str, Path)):
-        source = storage.open_binary(storage.normalise(str(audio)))
-    else:
-        source = audio
-    yield from decoding.Decoder(source, target_rate_hz=target_rate_hz)
+    with contextlib.ExitStack() as stack:
+        if isinstance(audio, bytes):
+            source: BinaryIO = io.BytesIO(audio)
+        elif isinstance(audio, (str, Path)):
+            source = stack.enter_context(storage.open_binary(storage.normalise(str(audio))))
+        else:
+            source = audio
+        yield from decoding.Decoder(source, target_rate_hz=target_rate_hz)
 
 
 def _mono(samples: npt.NDArray[Any]) -> Waveform:

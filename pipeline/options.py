@@ -68,6 +68,8 @@ class EmbedOptions:
         metavar="S",
     )
     max_bytes: int = _option(2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N")
+    segment_patches: int = _option(64, "tuning", "patches a segment: bounds the memory of long recordings", metavar="N")
+    batch_segments: int = _option(16, "tuning", "segments a call of the network", metavar="N")
     progress: Literal["auto", "on", "off"] = _option("auto", "display", "live line on stderr; auto: on a terminal")
 
     def __post_init__(self) -> None:
@@ -92,6 +94,8 @@ _BOUNDS = (
     ("num_shards", 1, 100_000),
     ("top_classes", 0, 521),
     ("max_failure_ratio", 0, 1),
+    ("segment_patches", 1, 4096),
+    ("batch_segments", 1, 4096),
     ("max_duration_s", 0.001, 1e9),
     ("max_bytes", 1, 1e15),
 )

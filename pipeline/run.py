@@ -88,7 +88,6 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
     standard = beam_options.view_as(StandardOptions)
     # By the name DirectRunner, Beam first tries to download Prism.
     standard.runner = standard.runner or "FnApiRunner"
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     run = RunInfo(
         run_id=str(options.run_id),
         attempt_id=uuid.uuid4().hex,
@@ -101,11 +100,15 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
         clip_formats=options.sink if options.rows != "patch" else (),
     )
     local = standard.runner in LOCAL_RUNNERS
+    if local:
+        logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
     with _live_progress(options.progress if local else "off") as progress_path:
         job = Job(
             options=options,
             run=run,
-            handler=YamnetModelHandler(str(options.model), precision=options.precision),
+            handler=YamnetModelHandler(
+                str(options.model), precision=options.precision, batch_segments=options.batch_segments
+            ),
             classes=model_store.classes(str(options.model)),
             progress_path=progress_path,
         )

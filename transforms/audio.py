@@ -159,18 +159,29 @@ def open_audio(source: BinaryIO) -> Reader:
 
     Raises:
       EmptyAudioError: no bytes at all.
+      CorruptAudioError: it starts like a known format, and cannot be read.
       UnknownFormatError: neither library knows the format.
-      CorruptAudioError: a format FFmpeg knows, in a state it cannot read.
     """
-    if not source.read(1):
+    head = source.read(16)
+    if not head:
         raise errors.EmptyAudioError("the file is empty: 0 bytes")
     source.seek(0)
     try:
         return SoundFileReader(source)
     except soundfile.LibsndfileError as problem:
-        refusal = str(problem.error_string)
+        refusal = f"libsndfile: {problem.error_string.strip(' .')}"
     source.seek(0)
-    return AvReader(source, refusal)
+    try:
+        return AvReader(source)
+    except errors.UnknownFormatError as problem:
+        message = f"it starts with {head!r}; {refusal}; {problem}"
+        if _MAGIC.match(head):
+            raise errors.CorruptAudioError(f"damaged or cut off at its start: {message}") from None
+        raise errors.UnknownFormatError(f"not a known audio format: {message}") from None
+
+
+# How files of the formats above and below begin: RIFF, RF64, Wave64, FLAC, Ogg, AIFF, CAF, AU, ID3, MP4, Matroska, ASF.
+_MAGIC = re.compile(rb"RIFF|RF64|riff|fLaC|OggS|FORM|caff|\.snd|ID3|....ftyp|\x1aE\xdf\xa3|0&\xb2u", re.DOTALL)
 
 
 class SoundFileReader:
@@ -249,21 +260,25 @@ def _has_mp3_frame_count(source: BinaryIO) -> bool:
 class AvReader:
     """Reads with PyAV what libsndfile does not know: AAC, M4A, WebM, WMA, AC-3, the sound of videos."""
 
-    def __init__(self, source: BinaryIO, refusal: str) -> None:
-        """Opens the first audio stream of `source`; `refusal` is what libsndfile said."""
+    def __init__(self, source: BinaryIO) -> None:
+        """Opens the first audio stream of `source`.
+
+        Raises:
+          UnknownFormatError: FFmpeg cannot read it, or finds no sound in it.
+        """
         try:
             import av
         except ImportError:
             raise errors.UnknownFormatError(
-                f"libsndfile: {refusal}; PyAV reads more formats: pip install 'yamnet-beam[av]'"
+                "PyAV, which reads more formats, is not installed: pip install 'yamnet-beam[av]'"
             ) from None
         self._av: Any = av
         try:
             self._container = av.open(source, metadata_errors="replace")
         except av.error.FFmpegError as problem:
-            raise errors.UnknownFormatError(f"libsndfile: {refusal} FFmpeg: {problem.strerror}") from problem
+            raise errors.UnknownFormatError(f"FFmpeg: {problem.strerror}") from problem
         if not self._container.streams.audio:
-            raise errors.EmptyAudioError("a container without an audio stream")
+            raise errors.UnknownFormatError(f"FFmpeg: a {self._container.format.name} file without an audio stream")
         self._stream = self._container.streams.audio[0]
         self.sample_rate_hz: int = self._stream.codec_context.sample_rate or 0
         self.num_channels: int = self._stream.codec_context.channels or 0
@@ -306,7 +321,7 @@ class AvReader:
     def _promised_more(self, num_decoded: int) -> bool:
         """Containers with an index know their duration; elementary streams only guess it."""
         name = self._container.format.name
-        if not any(indexed in name for indexed in ("mp4", "matroska", "asf")):
+        if not any(indexed in name for indexed in ("mp4", "matroska", "asf", "caf")):
             return False
         claimed_s = (self._container.duration or 0) / self._av.time_base
         with contextlib.suppress(TypeError):

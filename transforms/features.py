@@ -1,4 +1,7 @@
-"""Owns YAMNet's front end: log-mel spectrograms of waveforms, in float32 by scipy's FFT.
+"""Owns YAMNet's front end: log-mel spectrograms of waveforms.
+
+Window and FFT are computed in float64: in float32 their rounding fills the empty bands of tones and of narrow-band sound,
+and moves scores by up to 1e-3. In cache-sized blocks it costs no more than a whole spectrogram in float32.
 
 Numbers from tensorflow/models research/audioset/yamnet (params.py, features.py): window 400, hop 160,
 FFT 512, periodic Hann, magnitudes, 64 HTK mel bands from 125 to 7500 Hz, ln(mel + 0.001).
@@ -18,6 +21,7 @@ FFT_SAMPLES = 512
 NUM_BANDS = 64
 MIN_HZ, MAX_HZ = 125.0, 7500.0
 LOG_OFFSET = 0.001
+BLOCK_FRAMES = 128  # at a time: 0.8 MB, which stays in a core's cache
 PATCH_FRAMES = 96
 PATCH_HOP_FRAMES = 48
 
@@ -25,10 +29,9 @@ Array = npt.NDArray[np.float32]
 
 
 @functools.cache
-def hann_window() -> Array:
-    """Periodic Hann window, float32 [400]."""
-    phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+def hann_window() -> npt.NDArray[np.float64]:
+    """Periodic Hann window, float64 [400]."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
 
 
 @functools.cache
@@ -54,11 +57,14 @@ def log_mel_spectrogram(waveform: Waveform) -> Array:
     if padding:
         waveform = np.pad(waveform, (0, padding))
     frames = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW_SAMPLES)[::HOP_SAMPLES]
-    # scipy's rfft stays in float32; numpy's computes in double and takes three times as long.
-    spectrum = scipy.fft.rfft(frames * hann_window(), FFT_SAMPLES, axis=1)
-    mel = np.abs(spectrum) @ mel_matrix()
-    mel += np.float32(LOG_OFFSET)
-    return np.log(mel, out=mel)
+    log_mel = np.empty((len(frames), NUM_BANDS), np.float32)
+    for start in range(0, len(frames), BLOCK_FRAMES):
+        block = slice(start, start + BLOCK_FRAMES)
+        spectrum = scipy.fft.rfft(frames[block] * hann_window(), FFT_SAMPLES, axis=1)
+        mel = np.abs(spectrum).astype(np.float32) @ mel_matrix()
+        mel += np.float32(LOG_OFFSET)
+        np.log(mel, out=log_mel[block])
+    return log_mel
 
 
 def patches_of(log_mel: Array) -> Array:

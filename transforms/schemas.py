@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from transforms import engine
 from transforms.records import Row
 from transforms.weights import EMBEDDING_SIZE, NUM_CLASSES
 
@@ -184,6 +185,24 @@ def example_batch(rows: Sequence[Row], fields: Sequence[Field]) -> pa.RecordBatc
         else:
             columns[field.name] = _lists([[] if value is None else [value] for value in values], field.kind)
     return pa.RecordBatch.from_pydict(columns)
+
+
+def example_spec(fields: Sequence[Field]) -> dict[str, Any]:
+    """What tf.io.parse_example needs to read the records of `fields`."""
+    tf = engine.tensorflow()
+    kinds = {"string": tf.string, "float": tf.float32, "vector": tf.float32}
+    spec: dict[str, Any] = {}
+    for field in fields:
+        kind = kinds.get(field.kind, tf.int64)
+        if field.kind == "classes":
+            parts = {"index": tf.int64, "mid": tf.string, "name": tf.string, "score": tf.float32}
+            for part, part_kind in parts.items():
+                spec[f"{field.name}/{part}"] = tf.io.RaggedFeature(part_kind)
+        elif field.optional:
+            spec[field.name] = tf.io.RaggedFeature(kind)
+        else:
+            spec[field.name] = tf.io.FixedLenFeature([field.size] if field.kind == "vector" else [], kind)
+    return spec
 
 
 def _lists(lists: list[list[Any]], kind: Kind) -> pa.Array:

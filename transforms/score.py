@@ -61,7 +61,9 @@ class PatchRows(beam.PTransform):
 
     def expand(self, segments: beam.PCollection[EmbeddedSegment]) -> Rows:
         """Wires the transform."""
-        whole, parts = segments | "SplitWhole" >> beam.Partition(lambda segment, _: not segment.is_whole_clip, 2)
+        whole, parts = segments | "SplitWhole" >> beam.Partition(
+            lambda segment, _: 0 if segment.is_whole_clip else 1, 2
+        )
         # A recording may die after its first segments were embedded, so its patches wait for the verdict.
         dead = (
             tuple(self._letters) | beam.Flatten() | "DeadIds" >> beam.Map(lambda letter: (letter.clip_id, letter.code))

@@ -69,7 +69,7 @@ class WriteRows(beam.PTransform):
                 | "Merge" >> beam.Flatten()
                 | "Shard" >> beam.WithKeys(shard_of, self._num_shards)
                 | "Gather" >> beam.GroupByKey()
-                | "WriteShard" >> beam.FlatMapTuple(_write_shard, self._table)
+                | "WriteShard" >> beam.FlatMap(_write_shard, self._table)
             )
         written = [
             rows | f"WriteBundle{number}" >> beam.ParDo(_WriteBundleFn(self._table))
@@ -96,8 +96,8 @@ def write(rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
         yield writer.close()
 
 
-def _write_shard(_: int, rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
-    yield from write(rows, table)
+def _write_shard(shard: tuple[int, Iterable[Row]], table: Table) -> Iterator[WrittenFile]:
+    yield from write(shard[1], table)
 
 
 class _WriteBundleFn(beam.DoFn):

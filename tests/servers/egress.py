@@ -169,7 +169,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     egress: Egress
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
+    def finish_request(self, request: Any, _client_address: Any) -> None:
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):  # either side may go away at any time
             self.egress.handle(request)

@@ -103,12 +103,12 @@ def content(data: bytes, media_type: str | None = None, *, ranges: bool = True) 
 
 def redirect(location: str, status: int = 302) -> Answer:
     """Send the client elsewhere."""
-    return lambda request: Response(status, (("Location", location),))
+    return lambda _: Response(status, (("Location", location),))
 
 
 def endless(piece: bytes = _PIECE) -> Answer:
     """Send `piece` again and again, for as long as the client reads."""
-    return lambda request: Response(body=iter(lambda: piece, None))
+    return lambda _: Response(body=iter(lambda: piece, None))
 
 
 def slow(data: bytes, *, piece_bytes: int, pause_s: float) -> Answer:
@@ -119,7 +119,7 @@ def slow(data: bytes, *, piece_bytes: int, pause_s: float) -> Answer:
             time.sleep(pause_s)
             yield data[at : at + piece_bytes]
 
-    return lambda request: Response(200, (("Content-Length", str(len(data))),), pieces())
+    return lambda _: Response(200, (("Content-Length", str(len(data))),), pieces())
 
 
 @contextlib.contextmanager

@@ -100,17 +100,29 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, target, self.headers, self._body())
         self._send(self.server.answer(request))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _exchange
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _exchange  # noqa: N815
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self._read(int(self.headers.get("Content-Length") or 0))
         pieces = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
+        while size := int(self._line().split(b";")[0], 16):
+            pieces.append(self._read(size))
+            self._line()
+        self._line()
         return b"".join(pieces)
+
+    def _read(self, size: int) -> bytes:
+        data = self.rfile.read(size)
+        if len(data) < size:  # half an upload must not pass for a whole one
+            raise ConnectionError("the client left in the middle of its request")
+        return data
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionError("the client left in the middle of its request")
+        return line
 
     def _send(self, response: Response) -> None:
         time.sleep(response.delay_s)
@@ -124,10 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         bodiless = self.command == "HEAD" or response.status in (204, 304)
         sized = any(name.lower() == "content-length" for name, _ in response.headers)
-        whole = response.body if isinstance(response.body, bytes) else None
-        if whole is not None and not sized and response.status not in (204, 304):
-            self.send_header("Content-Length", str(len(whole)))
-        chunked = whole is None and not sized
+        body = response.body
+        chunked = not sized and not isinstance(body, bytes)
+        if isinstance(body, bytes) and not sized and response.status not in (204, 304):
+            self.send_header("Content-Length", str(len(body)))
         if chunked:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -135,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if response.cut_bytes is not None:
             self.close_connection = True
-        for piece in [whole[: response.cut_bytes]] if whole is not None else response.body:
+        pieces = [body[: response.cut_bytes]] if isinstance(body, bytes) else body
+        for piece in pieces:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
@@ -166,7 +179,7 @@ class _Server(ThreadingHTTPServer):
         finally:
             self._open.pop(me, None)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
         error = sys.exc_info()[1]
         if error and not isinstance(error, OSError):  # clients may go away; the rest are our bugs
             self.errors.append(error)

@@ -69,11 +69,11 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         path = self._folder / f"{host}.pem"
-        path.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + private_pem(key))
+        path.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + _private_pem(key))
         return path
 
 
-def private_pem(key: serialization.PrivateFormat | ec.EllipticCurvePrivateKey) -> bytes:
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a private key as unencrypted PKCS #8 PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM,

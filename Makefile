@@ -1,0 +1,38 @@
+# The targets of a developer; `make` alone prints them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test test-fast check bench format
+help:  ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## make the environment in .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gcp,test]'
+	@touch $@
+
+demo: setup  ## embed a few sounds and show the result
+	$(BIN)/yamnet-beam demo
+
+test: setup  ## run all tests
+	$(BIN)/pytest
+
+test-fast: setup  ## run the tests that need neither TensorFlow nor Beam
+	$(BIN)/pytest -m "not slow"
+
+check: setup  ## format, lint, types, import floors, tests: the whole truth
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: setup  ## measure against the naive pipeline
+	$(BIN)/python -m tests.benchmarks
+
+format: setup  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .

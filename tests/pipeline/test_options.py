@@ -1,0 +1,88 @@
+"""Settings: strict flags, the config file, and what each may be."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from pipeline import options
+from pipeline.__main__ import parsers
+from pipeline.options import EmbedOptions
+from transforms import errors
+
+BASE = ["--input", "a.wav", "--output", "out"]
+
+
+def parse(*flags: str) -> EmbedOptions:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    options.add_embed_arguments(parser)
+    return options.embed_options(vars(parser.parse_args([*BASE, *flags])))
+
+
+def test_defaults_are_those_of_the_class() -> None:
+    assert parse() == EmbedOptions(input=("a.wav",), output="out")
+
+
+def test_inputs_repeat_and_sinks_may_be_a_list() -> None:
+    parsed = parse("--input", "b/**", "--sink=parquet,tfrecord", "--sink=parquet")
+    assert parsed.input == ("a.wav", "b/**")
+    assert parsed.sink == ("parquet", "tfrecord")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--force", True), ("--force=true", True), ("--force=false", False)])
+def test_switches_take_the_strings_of_template_services(flag: str, value: bool) -> None:
+    assert parse(flag).force is value
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--max_failure_ratio=2", "between 0 and 1"),
+        ("--top_classes=999", "between 0 and 521"),
+        ("--run_id=a/b", "letters, digits"),
+        ("--run_id=..", "letters, digits"),
+        ("--sink=csv", "choose from parquet, tfrecord"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_the_bound(flag: str, words: str) -> None:
+    with pytest.raises(errors.UsageError, match=words):
+        parse(flag)
+
+
+def test_flags_override_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("top_classes: 7\nsink: [tfrecord]\nrows: both\nforce: true\nmax_duration_s: 60\n")
+    parsed = parse(f"--config={config}", "--top_classes=3")
+    assert (parsed.top_classes, parsed.sink, parsed.rows, parsed.force) == (3, ("tfrecord",), "both", True)
+    assert parsed.max_duration_s == 60.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_duration: 3", "did you mean max_duration_s"),
+        ("rows: all", "not one of clip, patch, both"),
+        ("top_classes: many", "not a int"),
+        ("force: 3", "not a bool"),
+        ("- 3", "setting: value"),
+        ("a: [", "run.yaml"),
+    ],
+)
+def test_a_wrong_config_file_is_refused_with_its_name(tmp_path: Path, text: str, words: str) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    with pytest.raises(errors.UsageError, match=words):
+        parse(f"--config={config}")
+
+
+@pytest.mark.slow
+def test_flags_of_beam_pass_and_others_do_not() -> None:
+    known = options.flags_of(parsers()[1]["embed"])
+    flags = ["--runner", "FnApiRunner", "--direct_num_workers=2", "--experiments=a", "--project=p"]
+    assert options.beam_flags(flags, known) == flags
+    with pytest.raises(errors.UsageError, match=r"unknown flag --top_clases; did you mean --top_classes\?"):
+        options.beam_flags(["--top_clases=3"], known)
+    with pytest.raises(errors.UsageError, match=r"did you mean --direct_num_workers\?"):
+        options.beam_flags(["--direct_num_worker=3"], known)
+    with pytest.raises(errors.UsageError, match="stray word"):
+        options.beam_flags(["clip.wav"], known)
