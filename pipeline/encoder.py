@@ -49,7 +49,7 @@ class Embedding:
     @property
     def start_s(self) -> npt.NDArray[np.float64]:
         """Where each patch starts in the clip, float64 [num_patches]."""
-        return np.arange(len(self.embeddings)) * PATCH_HOP_S
+        return np.arange(len(self.embeddings), dtype=np.float64) * PATCH_HOP_S
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """Names and mean scores of the highest classes, best first."""
@@ -80,21 +80,21 @@ class YamnetEncoder:
     def embed(self, audio: Audio, *, sample_rate_hz: int = ..., if_error: Literal["none"]) -> Embedding | None: ...
     @overload
     def embed(
-        self, audio: Sequence[Audio], *, sample_rate_hz: int = ..., if_error: Literal["raise", "none"] = ...
+        self, audio: list[Any] | tuple[Any, ...], *, sample_rate_hz: int = ..., if_error: Literal["raise", "none"] = ...
     ) -> list[Embedding | None]: ...
 
     def embed(
         self,
-        audio: Audio | Sequence[Audio],
+        audio: Audio | list[Any] | tuple[Any, ...],
         *,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
         if_error: Literal["raise", "none"] = "raise",
-    ) -> Embedding | None | list[Embedding | None]:
+    ) -> Embedding | list[Embedding | None] | None:
         """Embeds one clip, or a list of clips in shared batches.
 
         Args:
-          audio: path, URI, bytes of a file, open file, or samples [n] or [n, num_channels], float in [-1, 1] or integers
-            of full scale; or a list or tuple of these.
+          audio: path, URI, bytes of a file, open file, or samples [n] or [n, num_channels], float in [-1, 1] or
+            integers of full scale; or a list or tuple of these.
           sample_rate_hz: of samples given as arrays; files know their own.
           if_error: `none` gives None for a clip that cannot be embedded.
 
@@ -176,7 +176,7 @@ def _mono(samples: npt.NDArray[Any]) -> Waveform:
     """Samples [n] or [n, num_channels] of any numeric type as float32 [n], integers scaled to [-1, 1]."""
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf":
         raise errors.UnknownFormatError(
-            f"an array of {samples.dtype} with shape {samples.shape} is not audio: give numbers [n] or [n, num_channels]"
+            f"an array of {samples.dtype} with shape {samples.shape} is not audio: give [n] or [n, num_channels]"
         )
     if not samples.size:
         raise errors.EmptyAudioError("the array holds no samples")

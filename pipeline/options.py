@@ -1,4 +1,4 @@
-"""Owns every setting of the embed command: one declaration each, from which flags, help, config file and manifest follow.
+"""Owns every setting of the embed command: declared once for flags, help, config file and manifest.
 
 The only reader of argv. Flags are strict: an unknown one is an error that names the nearest; Beam's own pass through.
 """
@@ -29,7 +29,7 @@ class EmbedOptions:
     """The settings of one run."""
 
     input: tuple[str, ...] = _option(
-        (), "data", "audio to embed: path, glob (** crosses folders), URI, or @FILE with one of these a line; repeatable",
+        (), "data", "audio to embed: path, glob (** crosses folders), URI, or @FILE with one a line; repeatable",
         metavar="WHERE",
     )  # fmt: skip
     output: str = _option("", "data", "dataset to add to: a folder or bucket prefix", metavar="DIR")
@@ -187,7 +187,7 @@ def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
         beams = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         for options in _subclasses(pipeline_options.PipelineOptions):
             if "_add_argparse_args" in vars(options):
-                options._add_argparse_args(beams)
+                options._add_argparse_args(beams)  # type: ignore[attr-defined]
         _, left = beams.parse_known_args(list(unknown))
         refuse_unknown(left, [*known, *flags_of(beams)])
     return list(unknown)
@@ -209,7 +209,7 @@ def flags_of(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _subclasses(options: type) -> list[type]:
-    below = options.__subclasses__()
+    below: list[type] = options.__subclasses__()
     return below + [deeper for subclass in below for deeper in _subclasses(subclass)]
 
 

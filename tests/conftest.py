@@ -13,7 +13,7 @@ from transforms.audio import AudioFacts
 from transforms.health import AudioHealth
 from transforms.records import Row
 from transforms.schemas import Field
-from transforms.weights import Weights
+from transforms.weights import TENSORS, Weights
 from transforms.yamnet import Yamnet
 
 # Shared machines pause for longer than hypothesis' deadline, and that proves nothing.
@@ -32,7 +32,14 @@ def model_directory() -> str:
 @pytest.fixture(scope="session")
 def published_weights(model_directory: str) -> Weights:
     """The tensors that Google published."""
-    return model_store.read_weights(model_directory)
+    return model_store.load_weights(model_directory)
+
+
+@pytest.fixture(scope="session")
+def random_weights() -> Weights:
+    """Tensors of YAMNet's shapes that compute nothing in particular."""
+    rng = np.random.default_rng(1)
+    return {tensor.name: rng.standard_normal(tensor.shape, np.float32) for tensor in TENSORS}
 
 
 @pytest.fixture(scope="session")

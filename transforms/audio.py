@@ -19,6 +19,7 @@ import soxr
 from transforms import errors
 from transforms.health import AudioHealth, HealthMeter
 from transforms.segments import SAMPLE_RATE_HZ, Waveform
+from transforms.stopwatch import measure
 
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
@@ -68,7 +69,7 @@ class Decoder:
     def __init__(
         self, source: BinaryIO, *, max_duration_s: float | None = None, target_rate_hz: int = SAMPLE_RATE_HZ
     ) -> None:
-        """Opens `source` (seekable, at its start) for a waveform at `target_rate_hz`, which the network wants at 16 kHz.
+        """Opens `source` (seekable, at its start) for a waveform at `target_rate_hz`; the network's is 16 kHz.
 
         Raises:
           AudioError: the format is unknown, the header implausible or the source empty.
@@ -93,7 +94,8 @@ class Decoder:
         """
         for block in resample(self._mono(), self._reader.sample_rate_hz, self._target_rate_hz):
             self._num_samples += len(block)
-            self._meter.hear_waveform(block)
+            with measure("health"):
+                self._meter.hear_waveform(block)
             yield block
         if not self._num_samples:
             if self._reader.truncated:
@@ -120,9 +122,13 @@ class Decoder:
                 raise errors.TooLongError(
                     f"more than {self._max_duration_s:g} s of sound; raise --max_duration_s to embed it"
                 )
-            if not self._meter.hear_decoded(block):
+            with measure("health"):
+                is_finite = self._meter.hear_decoded(block)
+            if not is_finite:
                 raise errors.NonFiniteAudioError("the audio has NaN or infinite samples")
-            yield downmix(block)
+            with measure("downmix", block.nbytes):
+                mono = downmix(block)
+            yield mono
 
 
 def downmix(block: Samples) -> Samples:
@@ -144,11 +150,13 @@ def resample(
     if sample_rate_hz == target_rate_hz:
         yield from blocks
         return
-    stream = soxr.ResampleStream(sample_rate_hz, target_rate_hz, 1, dtype="float32", quality="HQ")
+    with measure("resample"):
+        stream = soxr.ResampleStream(sample_rate_hz, target_rate_hz, 1, dtype="float32", quality="HQ")
     block = next(blocks, None)
     while block is not None:
         following = next(blocks, None)
-        resampled = stream.resample_chunk(block, last=following is None)
+        with measure("resample", block.nbytes):
+            resampled = stream.resample_chunk(block, last=following is None)
         if len(resampled):
             yield resampled
         block = following
@@ -202,11 +210,12 @@ class SoundFileReader:
             while True:
                 claimed = file.frames - num_decoded
                 block = np.empty((min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32)
-                try:
-                    num_read = len(file.read(out=block))
-                except soundfile.LibsndfileError:
-                    num_read = max(0, file.tell() - num_decoded)  # the samples before the damage
-                    self.truncated = True
+                with measure("decode", block.nbytes):
+                    try:
+                        num_read = len(file.read(out=block))
+                    except soundfile.LibsndfileError:
+                        num_read = max(0, file.tell() - num_decoded)  # the samples before the damage
+                        self.truncated = True
                 num_decoded += num_read
                 if num_read:
                     yield block[:num_read]
@@ -307,12 +316,13 @@ class AvReader:
     def _frames(self, to_float: Any) -> Iterator[Samples]:
         frames = self._container.decode(self._stream)
         while True:
-            try:
-                frame = next(frames, None)
-                converted = to_float.resample(frame) if frame is not None else []
-            except self._av.error.FFmpegError:
-                self.truncated = True
-                return
+            with measure("decode"):
+                try:
+                    frame = next(frames, None)
+                    converted = to_float.resample(frame) if frame is not None else []
+                except self._av.error.FFmpegError:
+                    self.truncated = True
+                    return
             if frame is None:
                 return
             for part in converted:

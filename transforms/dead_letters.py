@@ -1,6 +1,6 @@
 """Owns what happens to clips without a row: every transform adds its letters here, and they are written once."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import apache_beam as beam
 
@@ -8,7 +8,7 @@ from transforms import errors
 from transforms.records import Clip, DeadLetter
 
 DEAD = "dead"  # the output tag of letters in every transform
-Letter = beam.pvalue.TaggedOutput[Literal["dead"], DeadLetter]
+Letter: TypeAlias = beam.pvalue.TaggedOutput[Literal["dead"], DeadLetter]
 
 
 class Failures:

@@ -1,6 +1,6 @@
 """Owns YAMNet's front end: log-mel spectrograms of waveforms.
 
-Window and FFT are computed in float64: in float32 their rounding fills the empty bands of tones and of narrow-band sound,
+Window and FFT are computed in float64: in float32 their rounding fills the empty bands of tones and narrow-band sound,
 and moves scores by up to 1e-3. In cache-sized blocks it costs no more than a whole spectrogram in float32.
 
 Numbers from tensorflow/models research/audioset/yamnet (params.py, features.py): window 400, hop 160,

@@ -72,9 +72,9 @@ def check(model: Yamnet, known: Mapping[str, Any]) -> None:
         if not (off <= tolerance.score and cosine >= tolerance.cosine):
             raise errors.ModelError(
                 f"the model gives other answers than it should: on {name!r} a score is off by {off:.2g} (allowed "
-                f"{tolerance.score:g}) and the embedding's cosine is {cosine:.6f} (at least {tolerance.cosine:g}). Its files or "
-                "this machine's TensorFlow are damaged: fetch the model again (python -m pipeline model fetch --force), "
-                "and if that does not help try TF_ENABLE_ONEDNN_OPTS=0"
+                f"{tolerance.score:g}) and the embedding's cosine is {cosine:.6f} (at least {tolerance.cosine:g}). Its "
+                "files or this machine's TensorFlow are damaged: fetch the model again (python -m pipeline model fetch "
+                "--force), and if that does not help try TF_ENABLE_ONEDNN_OPTS=0"
             )
 
 

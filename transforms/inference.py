@@ -1,4 +1,4 @@
-"""Owns the step from waveforms to embeddings: log-mel, one pass of the network over the patches of all, each result to its owner.
+"""Owns the step from waveforms to embeddings: log-mel, one pass over the patches of all, results to their owners.
 
 A segment on which the network raises is found by halving the batch, and fails alone.
 """
@@ -9,6 +9,7 @@ import numpy as np
 
 from transforms import errors, features
 from transforms.segments import Waveform
+from transforms.stopwatch import measure
 from transforms.yamnet import Outputs, Yamnet
 
 Patches = features.Array
@@ -20,13 +21,17 @@ def embed_waveforms(model: Yamnet, waveforms: Sequence[Waveform]) -> list[Output
     Raises:
       Exception: whatever the network raises if it fails on silence too: then no clip is to blame.
     """
-    batch = [features.patches_of(features.log_mel_spectrogram(waveform)) for waveform in waveforms]
+    batch = []
+    for waveform in waveforms:
+        with measure("log_mel", waveform.nbytes):
+            batch.append(features.patches_of(features.log_mel_spectrogram(waveform)))
     return [_checked(result) for result in _embed_or_halve(model, batch)]
 
 
 def _embed_or_halve(model: Yamnet, batch: list[Patches]) -> list[Outputs | errors.EmbeddingError]:
     try:
-        results = model.embed(batch)
+        with measure("network"):
+            results = model.embed(batch)
     except (MemoryError, OSError):
         raise
     except Exception as problem:

@@ -64,7 +64,7 @@ def read_list(uri: str) -> Iterator[str]:
 
 
 def with_versions(batch: Iterable[Clip]) -> list[Clip]:
-    """The same clips with the versions that listing did not give; what cannot be stated stays without, and dies in reading."""
+    """The same clips with the versions that listing did not give; those that cannot be had die in reading."""
     with concurrent.futures.ThreadPoolExecutor(STAT_THREADS) as pool:
         return list(pool.map(_with_version, batch))
 

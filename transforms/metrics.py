@@ -1,16 +1,39 @@
-"""Owns what can be watched while a job runs: the progress of local runs, told through a file.
+"""Owns what can be watched while a job runs: the stages' Beam metrics, and the progress of local runs, told through a file.
 
 A file works in every mode of the local runner: threads and processes append to it, the launcher reads its end.
 """
 
+import functools
 import os
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
+from transforms import stopwatch
 from transforms.records import DeadLetter, Row
 from transforms.wiring import Letters, Nothing, Rows
+
+NAMESPACE = "yamnet_beam"
+
+
+@functools.cache
+def _stage(stage: str) -> tuple[Any, Any]:
+    microseconds = Metrics.distribution(NAMESPACE, f"{stage}_microseconds")
+    return microseconds, Metrics.counter(NAMESPACE, f"{stage}_bytes")
+
+
+def _report_stage(stage: str, seconds: float, num_bytes: int) -> None:
+    microseconds, handled = _stage(stage)
+    microseconds.update(round(seconds * 1e6))
+    if num_bytes:
+        handled.inc(num_bytes)
+
+
+# Verbs take `measure` from here, so that every process that runs them has its stages as Beam metrics.
+measure = stopwatch.measure
+stopwatch.listen(_report_stage)
 
 _RECORD = struct.Struct("<fB")  # seconds of audio, 1 for a dead letter: small enough to be appended at once
 

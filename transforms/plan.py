@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import apache_beam as beam
 
@@ -13,7 +13,7 @@ from transforms.tally import Tally
 from transforms.wiring import Plan
 
 NUM_PARTITIONS = 256  # of the join; one holds 4000 of a million clips
-Decided = beam.pvalue.TaggedOutput[Literal["tally"], Tally]
+Decided: TypeAlias = beam.pvalue.TaggedOutput[Literal["tally"], Tally]
 MAX_ATTEMPTS = 3  # runs in which a retryable clip is tried
 
 

@@ -6,16 +6,17 @@ local runner hold every row in memory.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import apache_beam as beam
 
 from transforms.dead_letters import DEAD, Failures, Letter
+from transforms.metrics import measure
 from transforms.pooling import Part
 from transforms.records import ClipEmbedding, DeadLetter, EmbeddedSegment
 from transforms.wiring import Pooled
 
-PartOfClip = beam.pvalue.TaggedOutput[Literal["parts"], tuple[str, Part]]
+PartOfClip: TypeAlias = beam.pvalue.TaggedOutput[Literal["parts"], tuple[str, Part]]
 
 
 class PoolClips(beam.PTransform):
@@ -40,7 +41,8 @@ class PoolClips(beam.PTransform):
 
 
 def _pool_whole(segment: EmbeddedSegment) -> Iterator[ClipEmbedding | Letter | PartOfClip]:
-    part = Part.of(segment)
+    with measure("pool"):
+        part = Part.of(segment)
     if segment.is_whole_clip:
         yield from _finished(part)
     else:

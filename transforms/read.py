@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from transforms import errors, storage
 from transforms.dead_letters import DEAD, Failures, Letter, letter
+from transforms.metrics import measure
 from transforms.records import Clip, FetchedClip
 
 STAGE = "ReadClips"
@@ -58,6 +59,9 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
 
 def _fetch_or_letter(clip: Clip, max_bytes: int | None) -> Iterator[FetchedClip | Letter]:
     try:
-        yield fetch(clip, max_bytes)
+        with measure("fetch") as step:
+            fetched = fetch(clip, max_bytes)
+            step.num_bytes = fetched.clip.num_bytes or 0
+        yield fetched
     except errors.ClipError as error:
         yield letter(clip, STAGE, error)

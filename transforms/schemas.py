@@ -37,7 +37,6 @@ class Field:
 
 
 _CLIP_ID = Field("clip_id", "string", "first 32 hex digits of the URI's sha256")
-_EMBEDDING = ("embedding", "vector")
 _VERSIONS = (
     Field("model_version", "string", "sha256 over the network's weights"),
     Field(
@@ -67,7 +66,7 @@ CLIP_FIELDS = (
     Field("num_channels", "int", "of the source"),
     Field("truncated", "bool", "the source promised more sound than it holds"),
     Field("num_patches", "int", "patches of 0.975 s, one every 0.48 s"),
-    Field(*_EMBEDDING, "mean over patches", size=EMBEDDING_SIZE),
+    Field("embedding", "vector", "mean over patches", size=EMBEDDING_SIZE),
     Field(
         "scores",
         "vector",
@@ -94,7 +93,7 @@ PATCH_FIELDS = (
     Field("patch_index", "int", "0, 1, 2 ... in the clip"),
     Field("start_s", "float", "where the patch starts in the clip: 0.48 patch_index"),
     Field("valid_fraction", "float", "of the patch that is sound, not appended zeros"),
-    Field(*_EMBEDDING, "of the patch", size=EMBEDDING_SIZE),
+    Field("embedding", "vector", "of the patch", size=EMBEDDING_SIZE),
     Field("scores", "vector", "of the patch: 521 independent sigmoids", size=NUM_CLASSES),
     *_VERSIONS,
 )

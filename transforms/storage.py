@@ -108,9 +108,9 @@ def open_binary(uri: str) -> BinaryIO:
 
         # Beam would inflate .gz behind our back.
         opened: Any = _file_systems().open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-        return opened
     except OSError as problem:
         raise _source_error(uri, problem) from problem
+    return opened
 
 
 def read_bytes(uri: str) -> bytes:

@@ -16,7 +16,7 @@ def add(tallies: Iterable[Tally]) -> Tally:
     """The sum of tallies."""
     total: Counter[str] = Counter()
     for tally in tallies:
-        total.update(tally)  # type: ignore[arg-type]  # Counter adds floats as well
+        total.update(tally)
     return dict(total)
 
 

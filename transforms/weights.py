@@ -1,7 +1,7 @@
 """Owns YAMNet's tensors: their names, order and shapes, where checkpoints keep them, and their fingerprint.
 
-Architecture from tensorflow/models research/audioset/yamnet/yamnet.py: a 3x3 convolution and 13 separable blocks, each followed
-by batch norm without gamma and ReLU, then a dense layer of 521 sigmoids. 110 tensors, 3 751 369 numbers.
+Architecture from tensorflow/models research/audioset/yamnet/yamnet.py: a 3x3 convolution and 13 separable blocks, each
+followed by batch norm without gamma and ReLU, then a dense layer of 521 sigmoids. 110 tensors, 3 751 369 numbers.
 """
 
 import hashlib
@@ -46,6 +46,8 @@ class Tensor(NamedTuple):
 
 
 def _tensors() -> Iterator[Tensor]:
+    index = 0
+
     def convolution(name: str, shape: tuple[int, ...], variable: str) -> Iterator[Tensor]:
         nonlocal index
         channels = shape[2] if variable == "depthwise_kernel" else shape[3]
@@ -54,7 +56,6 @@ def _tensors() -> Iterator[Tensor]:
             yield Tensor(f"{name}/bn/{statistic}", (channels,), index + 1, statistic)
         index += 2
 
-    index = 0
     yield from convolution("layer1/conv", (3, 3, 1, FIRST_FILTERS), "kernel")
     channels = FIRST_FILTERS
     for number, (_, filters) in enumerate(BLOCKS, start=2):

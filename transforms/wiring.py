@@ -1,6 +1,6 @@
 """Names for the several collections that some transforms take or give.
 
-Beam reads annotations of `expand`, understands only single collections there, and warns of anything else; Any it leaves alone.
+Beam reads annotations of `expand`, understands single collections there, and warns of anything else but Any.
 """
 
 from collections.abc import Sequence

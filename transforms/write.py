@@ -36,7 +36,7 @@ class Table:
     class_names: Sequence[str] = ()
 
     def open(self) -> FileWriter:
-        """Starts a file under a name of its own: a bundle that runs twice leaves two files, and only one is reported."""
+        """Starts a file under a name of its own: a bundle that runs twice leaves two files and reports one."""
         name = f"{self.kind}-{uuid.uuid4().hex[:12]}"
         return FileWriter(
             self.directory,

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from transforms import engine, schemas, storage
 from transforms.records import Row
 from transforms.schemas import Field
+from transforms.stopwatch import measure
 
 GROUP_ROWS = 2048  # of a Parquet row group or an encoder call: 20 MB of clip rows
 
@@ -158,7 +159,8 @@ class FileWriter:
     def close(self) -> WrittenFile:
         """Completes and publishes the file."""
         self._flush()
-        self._encoder.close()
+        with measure("encode"):
+            self._encoder.close()
         num_bytes = self._path.stat().st_size
         storage.publish(str(self._path), self._uri)
         self._scratch.cleanup()
@@ -166,7 +168,8 @@ class FileWriter:
 
     def _flush(self) -> None:
         if self._held:
-            self._encoder.write(self._held)
+            with measure("encode"):
+                self._encoder.write(self._held)
             self._held = []
 
     def abandon(self) -> None:

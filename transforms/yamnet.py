@@ -1,6 +1,6 @@
 """Owns the network: YAMNet rebuilt to take batches of patches, batch norm folded, loaded once per process.
 
-TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches, so the patches of many clips may share a block.
+TF-Hub's YAMNet takes one waveform a call; nothing in the network mixes patches, so those of many clips share a block.
 TensorFlow is imported when a network is built, never before.
 """
 
@@ -137,8 +137,8 @@ class Yamnet:
     def embed(self, batch: Sequence[Array]) -> list[Outputs]:
         """Runs the network over a batch of clips' or segments' patches, each [num_patches, 96, 64].
 
-        The patches of all are laid one after the other into blocks of 64. The last block is filled with silence up to one
-        of a few sizes, so that TensorFlow prepares each size once.
+        The patches of all are laid one after the other into blocks of 64. The last block is filled up to one of a
+        few sizes, so that TensorFlow prepares each size once.
         """
         ends = np.cumsum([len(patches) for patches in batch])
         embeddings = np.empty((ends[-1], tensors.EMBEDDING_SIZE), np.float32)

@@ -46,7 +46,7 @@ def test_paths_bytes_files_and_arrays_are_the_same_sound(encoder: YamnetEncoder,
 
     samples, rate = soundfile.read(file, dtype="int16")
     forms = [str(file), file, f"file://{file}", file.read_bytes(), io.BytesIO(file.read_bytes())]
-    found = encoder.embed(forms) + [encoder.embed(samples, sample_rate_hz=rate)]
+    found = [*encoder.embed(forms), encoder.embed(samples, sample_rate_hz=rate)]
     for embedding in found:
         assert embedding is not None
         np.testing.assert_array_equal(embedding.embeddings, found[0].embeddings)  # type: ignore[union-attr]
