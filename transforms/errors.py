@@ -4,13 +4,14 @@
     ├── ClipError                  one clip has no row, the run goes on: a dead letter
     │   ├── SourceError            its bytes could not be had
     │   │   ├── NotFoundError      SourceChangedError    TooLargeError
-    │   │   └── UnreadableError    UnsupportedSchemeError
+    │   │   └── UnreadableError    SlowSourceError    ChecksumError    UnsupportedSchemeError
     │   ├── AudioError             its bytes are not usable audio
     │   │   ├── UnknownFormatError   CorruptAudioError   EmptyAudioError
     │   │   └── ImplausibleHeaderError   NonFiniteAudioError   TooLongError
     │   └── EmbeddingError         the network failed on this clip alone
     └── RunError                   the job cannot or must not go on
         ├── UsageError             flags or settings that cannot work
+        ├── AccessError            permission or environment trouble: every clip would die of it
         ├── ModelError             no model, a damaged one, or one that computes something else
         └── CommitError            the run's files do not add up, or the run_id is taken
 
@@ -64,6 +65,18 @@ class UnreadableError(SourceError):
     """The object is there and cannot be read."""
 
     code = "unreadable"
+
+
+class SlowSourceError(SourceError):
+    """The object did not arrive in time, retries included."""
+
+    code = "timeout"
+
+
+class ChecksumError(SourceError):
+    """The bytes that arrived are not those that are stored, retries included."""
+
+    code = "checksum"
 
 
 class UnsupportedSchemeError(SourceError):
@@ -127,6 +140,10 @@ class RunError(YamnetBeamError):
 
 class UsageError(RunError):
     """Flags or settings that cannot work."""
+
+
+class AccessError(RunError):
+    """Permission or environment trouble: every clip would die of it, so the job stops."""
 
 
 class ModelError(RunError):
