@@ -69,7 +69,7 @@ def findings(dataset: str) -> str:
             report.table(dead),
             "",
             "A score is not a probability: each of 521 classes has its own sigmoid, and some peak at 0.05.",
-            f"Read the rows:  duckdb -c \"SELECT uri, num_patches, embedding FROM '{path}'\"",
+            f"In DuckDB: SELECT uri, num_patches, embedding FROM '{path}'",
             "Run the same command again: nothing is embedded twice.",
         ]
     )

@@ -62,9 +62,9 @@ class EmbedOptions:
         0.5, "run", "do not commit if more than this part of the listed clips is dead", metavar="R"
     )
     max_duration_s: float = _option(
-        14_400.0,
+        86_400.0,
         "limits",
-        "clips that decode to more seconds are dead letters; default 4 hours",
+        "clips that decode to more seconds are dead letters; default a day",
         metavar="S",
     )
     max_bytes: int = _option(2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N")

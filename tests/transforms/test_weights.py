@@ -76,7 +76,7 @@ def test_the_fingerprint_changes_with_a_single_bit(random_weights):
 
 def test_a_flipped_bit_in_an_npz_is_a_model_error_or_changes_no_weight(random_weights):
     content = weights.to_npz(random_weights)
-    for place in (*range(0, 200, 3), len(content) // 2, *range(len(content) - 200, len(content), 3)):
+    for place in (*range(0, 150, 9), len(content) // 2, *range(len(content) - 150, len(content), 9)):
         damaged = bytearray(content)
         damaged[place] ^= 0x10
         try:
@@ -86,7 +86,13 @@ def test_a_flipped_bit_in_an_npz_is_a_model_error_or_changes_no_weight(random_we
         assert_same(found, random_weights)  # the archive has bytes that hold nothing
 
 
-@pytest.mark.parametrize("content", [b"", b"words", b"\x93NUMPY\x01\x00", b"PK\5\6" + bytes(18)])
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"words", b"\x93NUMPY\x01\x00", b"PK\5\6" + bytes(18), npy()])
 def test_what_is_no_npz_is_refused(content):
     with pytest.raises(errors.ModelError, match=r"weights\.npz"):
         weights.from_npz(content, "weights.npz")
