@@ -1,12 +1,15 @@
 """DecodeClips: bytes in, segments of the 16 kHz waveform out; never a whole recording in memory."""
 
+import contextlib
 import io
+import os
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import apache_beam as beam
 import numpy as np
 
-from transforms import errors, segments, storage
+from transforms import errors, segments
 from transforms.audio import Decoder
 from transforms.dead_letters import DEAD, Failures, Letter, letter
 from transforms.records import DeadLetter, FetchedClip, Segment
@@ -52,8 +55,7 @@ def segments_of(
     clip = fetched.clip
     position = 0
     try:
-        source = storage.open_binary(clip.uri) if fetched.data is None else io.BytesIO(fetched.data)
-        with source:
+        with _opened(fetched) as source:
             decoder = Decoder(source, max_duration_s=max_duration_s)
             for cut in segments.cut(decoder, max_patches):
                 facts = decoder.facts if cut.is_last else None
@@ -63,7 +65,20 @@ def segments_of(
         if position == 0:
             raise
         end = DeadLetter.of(clip, STAGE, error)
-        yield Segment(clip, position, 0, np.empty(0, np.float32), None, None, letter=end)
+        yield Segment(clip, position, 0, np.empty(0, np.float32), fetched.content_sha256, None, letter=end)
+
+
+@contextlib.contextmanager
+def _opened(fetched: FetchedClip) -> Iterator[BinaryIO]:
+    if fetched.path is None:
+        yield io.BytesIO(fetched.data or b"")
+        return
+    try:
+        with open(fetched.path, "rb") as source:
+            yield source
+    finally:
+        if fetched.is_temporary:
+            os.unlink(fetched.path)
 
 
 def _segments_or_letter(

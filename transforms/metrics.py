@@ -1,4 +1,4 @@
-"""Owns what can be watched while a job runs: the stages' Beam metrics, and the progress of local runs, told through a file.
+"""Owns what can be watched while a job runs: stages as Beam metrics, and the progress of local runs.
 
 A file works in every mode of the local runner: threads and processes append to it, the launcher reads its end.
 """

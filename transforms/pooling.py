@@ -27,7 +27,7 @@ class Part:
     """
 
     clip: Clip
-    content_sha256: str | None
+    content_sha256: str
     num_segments: int
     num_patches: int
     embedding_sum: npt.NDArray[np.float64]

@@ -1,18 +1,34 @@
-"""ReadClips: clips in, their bytes out; what cannot be read is a dead letter."""
+"""ReadClips: clips in, their bytes out; what cannot be read is a dead letter.
 
+Many clips are fetched at a time, so that slow storage does not keep the processor waiting: while one is decoded and
+embedded, the threads fetch the next ones of its bundle.
+"""
+
+import collections
+import concurrent.futures
 import hashlib
+import io
+import os
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import errors, storage
-from transforms.dead_letters import DEAD, Failures, Letter, letter
+from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.metrics import measure
-from transforms.records import Clip, FetchedClip
+from transforms.records import Clip, DeadLetter, FetchedClip
+from transforms.stores.base import check
 
 STAGE = "ReadClips"
-STREAMED_BYTES = 64 << 20  # larger objects are streamed into the decoder instead of held
+THREADS = 16  # of one process
+AHEAD_CLIPS = 32  # fetched or being fetched, at most
+AHEAD_BYTES = 256 << 20  # of them, by their listed sizes
+MEMORY_BYTES = 64 << 20  # larger objects go through a file on the local disk
 
 
 class ReadClips(beam.PTransform):
@@ -29,39 +45,90 @@ class ReadClips(beam.PTransform):
         fetched = (
             clips
             | "Spread" >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
-            | "Fetch" >> beam.FlatMap(_fetch_or_letter, self._max_bytes).with_outputs(DEAD, main="fetched")
+            | "Fetch" >> beam.ParDo(_FetchFn(self._max_bytes)).with_outputs(DEAD, main="fetched")
         )
         self._failures.add(fetched[DEAD])
         return fetched.fetched
 
 
 def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
-    """Reads a clip, or leaves it to be streamed if it is large.
+    """Reads a clip: into memory, or a large one into a local file.
 
     Raises:
       SourceError: it is gone, has changed since it was listed, is too large, or cannot be read.
+      AccessError: permission or environment trouble.
     """
-    found = storage.stat(clip.uri)
-    if clip.source_version is not None and found.version != clip.source_version:
-        raise errors.SourceChangedError(
-            f"{clip.uri} was replaced after it had been listed ({clip.source_version}, now {found.version})"
-        )
-    if max_bytes is not None and found.num_bytes > max_bytes:
-        raise errors.TooLargeError(
-            f"{found.num_bytes:,} bytes, more than --max_bytes={max_bytes}; raise it to embed the clip"
-        )
-    clip = replace(clip, source_version=found.version, num_bytes=found.num_bytes)
-    if found.num_bytes > STREAMED_BYTES:
-        return FetchedClip(clip, None, None)
-    data = storage.read_bytes(clip.uri)
-    return FetchedClip(clip, data, hashlib.sha256(data).hexdigest())
-
-
-def _fetch_or_letter(clip: Clip, max_bytes: int | None) -> Iterator[FetchedClip | Letter]:
+    is_small = clip.num_bytes is not None and clip.num_bytes <= MEMORY_BYTES
+    if is_small:
+        buffer = io.BytesIO()
+        found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes)
+        data = buffer.getvalue()
+        read = replace(clip, source_version=found.version, num_bytes=len(data))
+        return FetchedClip(read, data, None, False, hashlib.sha256(data).hexdigest())
+    if storage.is_local(clip.uri):
+        found = storage.stat(clip.uri)
+        check(found, clip.source_version, max_bytes)
+        read = replace(clip, source_version=found.version, num_bytes=found.num_bytes)
+        return FetchedClip(read, None, clip.uri, False, _sha256(clip.uri))
+    descriptor, path = tempfile.mkstemp(prefix="yamnet-beam-")
     try:
+        with os.fdopen(descriptor, "w+b") as target:
+            found = storage.download(clip.uri, target, version=clip.source_version, max_bytes=max_bytes)
+    except BaseException:
+        os.unlink(path)
+        raise
+    read = replace(clip, source_version=found.version, num_bytes=os.path.getsize(path))
+    return FetchedClip(read, None, path, True, _sha256(path))
+
+
+class _FetchFn(beam.DoFn):
+    """Holds the threads, and the clips of the bundle that are on their way."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._max_bytes = max_bytes
+
+    def setup(self) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix=STAGE)
+
+    def start_bundle(self) -> None:
+        self._ahead: collections.deque[tuple[Clip, Future[FetchedClip]]] = collections.deque()
+        self._ahead_bytes = 0
+
+    def process(self, clip: Clip) -> Iterator[FetchedClip | Letter]:
+        self._ahead.append((clip, self._pool.submit(fetch, clip, self._max_bytes)))
+        self._ahead_bytes += clip.num_bytes or 0
+        while len(self._ahead) > 1 and (len(self._ahead) > AHEAD_CLIPS or self._ahead_bytes > AHEAD_BYTES):
+            yield self._next()
+
+    def finish_bundle(self) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        window = GlobalWindow()
+        while self._ahead:
+            result = self._next()
+            if isinstance(result, FetchedClip):
+                yield WindowedValue(result, window.max_timestamp(), [window])
+            else:
+                late = WindowedValue(result.value, window.max_timestamp(), [window])
+                yield beam.pvalue.TaggedOutput(DEAD, late)
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _next(self) -> FetchedClip | Letter:
+        """The oldest clip on its way; waiting for it is what the stage costs."""
+        clip, future = self._ahead.popleft()
+        self._ahead_bytes -= clip.num_bytes or 0
         with measure("fetch") as step:
-            fetched = fetch(clip, max_bytes)
+            try:
+                fetched = future.result()
+            except errors.ClipError as error:
+                return Letter(DEAD, DeadLetter.of(clip, STAGE, error))
             step.num_bytes = fetched.clip.num_bytes or 0
-        yield fetched
-    except errors.ClipError as error:
-        yield letter(clip, STAGE, error)
+        return fetched
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

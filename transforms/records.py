@@ -45,17 +45,21 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class FetchedClip:
-    """A clip with its bytes, or with None where they are to be streamed.
+    """A clip with its bytes: in memory if they are few, else in a local file.
 
     Attributes:
       clip: with the source_version that was read.
-      data: the whole object, if it is small.
-      content_sha256: of `data`.
+      data: the whole object, or None.
+      path: of the local file, where there is no `data`.
+      is_temporary: whether that file goes when the clip is decoded.
+      content_sha256: of the bytes.
     """
 
     clip: Clip
     data: bytes | None
-    content_sha256: str | None
+    path: str | None
+    is_temporary: bool
+    content_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Segment:
       position: 0, 1, 2 ... in the clip.
       first_patch: index in the clip of its first patch.
       waveform: float32 [num_samples] at 16 kHz; empty beside a letter.
-      content_sha256: of the clip's bytes, where they were read whole.
+      content_sha256: of the clip's bytes.
       facts: of the whole clip, in its last segment.
       letter: in the last segment of a clip that died after its first segments had left.
     """
@@ -111,7 +115,7 @@ class Segment:
     position: int
     first_patch: int
     waveform: Waveform
-    content_sha256: str | None
+    content_sha256: str
     facts: AudioFacts | None
     letter: DeadLetter | None = None
 
@@ -130,7 +134,7 @@ class EmbeddedSegment:
     clip: Clip
     position: int
     first_patch: int
-    content_sha256: str | None
+    content_sha256: str
     facts: AudioFacts | None
     embeddings: Array
     scores: Array
@@ -155,7 +159,7 @@ class ClipEmbedding:
 
     clip: Clip
     facts: AudioFacts
-    content_sha256: str | None
+    content_sha256: str
     num_patches: int
     embedding: Array
     scores: Array

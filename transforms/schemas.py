@@ -60,7 +60,7 @@ _SOURCE = (
 CLIP_FIELDS = (
     _CLIP_ID,
     *_SOURCE,
-    Field("content_sha256", "string", "of the bytes, where they were read whole", optional=True),
+    Field("content_sha256", "string", "of the clip's bytes"),
     Field("duration_s", "float", "seconds really decoded"),
     Field("sample_rate_hz", "int", "of the source"),
     Field("num_channels", "int", "of the source"),

@@ -1,37 +1,33 @@
-"""Owns the ways to bytes: list, stat, open and create by the scheme of a URI.
+"""Owns the ways to bytes: the right store by the scheme of a URI.
 
-A URI is an absolute local path, or scheme://... as it stands, unescaped; other schemes than local files go
-through Beam's FileSystems, imported when the first such URI comes.
+A URI is an absolute local path, or scheme://... as it stands, unescaped.
 """
 
 import glob
 import os
-import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from transforms import errors
+from transforms.stores.base import Object, Store
+from transforms.stores.gcs import GcsStore
+from transforms.stores.local import LocalStore
+from transforms.stores.others import BeamStore
 
+SPOOL_BYTES = 64 << 20  # larger objects go through a file on the local disk
 
-class Object(NamedTuple):
-    """One stored object.
-
-    Attributes:
-      uri: its name.
-      num_bytes: its size.
-      version: changes whenever its bytes do: local files, size and time of modification.
-    """
-
-    uri: str
-    num_bytes: int
-    version: str
+_LOCAL, _GCS, _OTHERS = LocalStore(), GcsStore(), BeamStore()
 
 
 def is_local(uri: str) -> bool:
     """Whether a URI names a local file."""
     return "://" not in uri
+
+
+def is_http(uri: str) -> bool:
+    """Whether a URI is an address on the web."""
+    return uri.startswith(("https://", "http://"))
 
 
 def normalise(uri: str) -> str:
@@ -48,6 +44,8 @@ def join(directory: str, *parts: str) -> str:
 
 def is_pattern(uri: str) -> bool:
     """Whether a URI is a glob; a local file that exists under that very name is not."""
+    if is_http(uri):
+        return False
     return any(character in uri for character in "*?[") and not (is_local(uri) and os.path.exists(uri))
 
 
@@ -57,60 +55,42 @@ def literal(directory: str) -> str:
 
 
 def matches(pattern: str) -> Iterator[Object]:
-    """Objects that match a glob; ** crosses folders, hidden files and folders are left out."""
-    if is_local(pattern):
-        for path in glob.iglob(pattern, recursive=True):
-            try:
-                if os.path.isfile(path):
-                    yield stat(path)
-            except errors.NotFoundError:  # deleted while the folder was listed
-                continue
-        return
-    for match in _file_systems().match([pattern]):
-        for found in match.metadata_list:
-            yield Object(
-                found.path,
-                found.size_in_bytes,
-                f"{found.size_in_bytes}-{found.last_updated_in_seconds}",
-            )
+    """Objects that match a glob; ** crosses folders, hidden local files are left out."""
+    return _store(pattern).matches(pattern)
 
 
 def stat(uri: str) -> Object:
     """Size and version of one object.
 
     Raises:
-      SourceError: it is not there, not a file, or not ours to see.
+      SourceError: it is not there or cannot be read.
+      AccessError: permission or environment trouble.
     """
-    if is_local(uri):
-        try:
-            status = os.stat(uri)
-        except OSError as problem:
-            raise _source_error(uri, problem) from problem
-        if not os.path.isfile(uri):
-            raise errors.UnreadableError(f"{uri} is not a file")
-        return Object(uri, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
-    found = next(matches(uri), None)
-    if found is None:
-        raise errors.NotFoundError(f"no such object: {uri}")
-    return found
+    return _store(uri).stat(uri)
+
+
+def download(uri: str, target: BinaryIO, *, version: str | None = None, max_bytes: int | None = None) -> Object:
+    """Writes the bytes of an object, verified, to a seekable file, and says which they were.
+
+    Raises:
+      SourceError: it is gone, has changed since it was listed, is too large, or cannot be read.
+      AccessError: permission or environment trouble.
+    """
+    return _store(uri).download(uri, target, version, max_bytes)
 
 
 def open_binary(uri: str) -> BinaryIO:
-    """Opens an object for reading, seekable, at its start, its bytes as they are stored.
+    """Opens an object for reading, seekable, at its start, its bytes as they are stored; remote ones are fetched first.
 
     Raises:
-      SourceError: it is not there or cannot be read.
+      SourceError, AccessError: as `download`.
     """
-    try:
-        if is_local(uri):
-            return open(uri, "rb")
-        from apache_beam.io.filesystem import CompressionTypes
-
-        # Beam would inflate .gz behind our back.
-        opened: Any = _file_systems().open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    except OSError as problem:
-        raise _source_error(uri, problem) from problem
-    return opened
+    if is_local(uri):
+        return _LOCAL.open(uri)
+    spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115  the caller closes it
+    download(uri, spool)  # type: ignore[arg-type]
+    spool.seek(0)
+    return spool  # type: ignore[return-value]
 
 
 def read_bytes(uri: str) -> bytes:
@@ -119,74 +99,37 @@ def read_bytes(uri: str) -> bytes:
         try:
             return source.read()
         except OSError as problem:
-            raise _source_error(uri, problem) from problem
+            raise errors.UnreadableError(f"cannot read {uri}: {problem}") from problem
 
 
 def exists(uri: str) -> bool:
     """Whether an object or a local folder is there."""
-    return os.path.exists(uri) if is_local(uri) else bool(_file_systems().exists(uri))
-
-
-def create(uri: str) -> BinaryIO:
-    """Opens a new object for writing; readers of local files may see it grow, so write elsewhere and rename."""
     if is_local(uri):
-        Path(uri).parent.mkdir(parents=True, exist_ok=True)
-        return open(uri, "wb")
-    from apache_beam.io.filesystem import CompressionTypes
-
-    created: Any = _file_systems().create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    return created
+        return os.path.exists(uri)
+    try:
+        stat(uri)
+    except errors.NotFoundError:
+        return False
+    return True
 
 
 def publish(path: str, uri: str) -> None:
     """Moves a finished local file to its place, where it appears whole or not at all."""
-    if is_local(uri):
-        Path(uri).parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(uri)
-        shutil.move(path, partial)  # may cross file systems, so it is not atomic; the next line is
-        os.replace(partial, uri)
-        return
-    with open(path, "rb") as source, create(uri) as target:
-        shutil.copyfileobj(source, target, 1 << 22)
+    _store(uri).publish(path, uri)
 
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a small object, whole or not at all, over any older one."""
-    if not is_local(uri):
-        with create(uri) as target:
-            target.write(content)
-        return
-    partial = _partial(uri)
-    with create(partial) as target:
-        target.write(content)
-    os.replace(partial, uri)
+    _store(uri).write(uri, content)
 
 
 def create_exclusively(uri: str, content: bytes) -> bool:
     """Writes a small object unless it exists; returns whether this call wrote it."""
-    if not is_local(uri):
-        if exists(uri):
-            return False
-        write_bytes(uri, content)
-        return True
-    partial = _partial(uri)
-    write_bytes(partial, content)
-    try:
-        os.link(partial, uri)  # fails if it exists, and never shows half a file
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(partial)
-    return True
-
-
-def _partial(uri: str) -> str:
-    folder, name = os.path.split(uri)
-    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.partial")
+    return _store(uri).create_exclusively(uri, content)
 
 
 def children(directory: str) -> list[str]:
-    """URIs of the objects right below a directory; empty where there is none."""
+    """URIs of the objects right below a directory, hidden ones too; empty where there is none."""
     if is_local(directory):
         if not os.path.isdir(directory):
             return []
@@ -195,21 +138,12 @@ def children(directory: str) -> list[str]:
 
 
 def delete(uris: list[str]) -> None:
-    """Deletes objects; those already gone are no error."""
-    if uris and is_local(uris[0]):
-        for uri in uris:
-            Path(uri).unlink(missing_ok=True)
-    elif uris:
-        _file_systems().delete(uris)
+    """Deletes objects of one store; those already gone are no error."""
+    if uris:
+        _store(uris[0]).delete(uris)
 
 
-def _file_systems() -> Any:
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
-
-
-def _source_error(uri: str, problem: OSError) -> errors.SourceError:
-    if isinstance(problem, FileNotFoundError):
-        return errors.NotFoundError(f"no such file: {uri}")
-    return errors.UnreadableError(f"cannot read {uri}: {problem.strerror or problem}")
+def _store(uri: str) -> Store:
+    if is_local(uri):
+        return _LOCAL
+    return _GCS if uri.startswith("gs://") else _OTHERS
