@@ -1,7 +1,7 @@
 """The pipeline, to be read aloud."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import apache_beam as beam
 
@@ -14,7 +14,7 @@ from transforms.decode import DecodeClips
 from transforms.embed import EmbedSegments, YamnetModelHandler
 from transforms.listing import ListClips
 from transforms.metrics import ReportProgress
-from transforms.plan import PlanWork
+from transforms.plan import PlanWork, Policy
 from transforms.pool import PoolClips
 from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
@@ -39,12 +39,18 @@ class Job:
     handler: YamnetModelHandler
     classes: Classes
     progress_path: str | None = None
-    provenance: Provenance = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Derives what the rows say of the run."""
+    @property
+    def provenance(self) -> Provenance:
+        """What the rows say of the run."""
         run = self.run
-        object.__setattr__(self, "provenance", Provenance(run.model_version, run.pipeline_version, run.run_id))
+        return Provenance(run.model_version, run.pipeline_version, run.run_id, self.options.metadata_columns)
+
+    @property
+    def policy(self) -> Policy:
+        """What to do with the clips that are listed."""
+        mode = "force" if self.options.force else self.options.mode
+        return Policy(self.run.pipeline_version, self.options.input, mode, self.options.drop_deleted)
 
     def table(self, kind: str, file_format: str, fields: Sequence[schemas.Field]) -> Table:
         """A table of the run's directory."""
@@ -55,10 +61,11 @@ class Job:
 def build(root: beam.Pipeline, job: Job) -> None:
     """Clips in; one row per clip out, and a dead letter for each that has none."""
     options, run, failures = job.options, job.run, Failures()
-    clips, planned = (
+    clips, gone, planned = (
         root
-        | "ListClips" >> ListClips(options.input)
-        | "PlanWork" >> PlanWork(options.output, pipeline_version=run.pipeline_version, force=options.force)
+        | "ListClips"
+        >> ListClips(options.input, uri_column=options.uri_column, metadata_columns=options.metadata_columns)
+        | "PlanWork" >> PlanWork(options.output, job.policy)
     )
     segments = (
         clips
@@ -75,10 +82,14 @@ def build(root: beam.Pipeline, job: Job) -> None:
     letters = failures.letters
     tables = {
         job.table("dead_letters", "jsonl", schemas.DEAD_LETTER_FIELDS): letters | LetterRows(run.run_id),
-        job.table("index", "parquet", schemas.INDEX_FIELDS): (rows, letters) | IndexRows(run.pipeline_version),
+        job.table("index", "parquet", schemas.INDEX_FIELDS): (
+            *((rows, letters) | IndexRows(run.pipeline_version)),
+            gone,
+        ),
     }
     if options.rows in ("clip", "both"):
-        tables |= {job.table("clips", sink, schemas.CLIP_FIELDS): rows for sink in options.sink}
+        fields = schemas.clip_fields(options.metadata_columns)
+        tables |= {job.table("clips", sink, fields): rows for sink in options.sink}
     if options.rows in ("patch", "both"):
         patches = segments | PatchRows(job.provenance, letters=letters)
         tables |= {job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.sink}

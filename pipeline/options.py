@@ -29,10 +29,19 @@ class EmbedOptions:
     """The settings of one run."""
 
     input: tuple[str, ...] = _option(
-        (), "data", "audio to embed: path, glob (** crosses folders), URI, or @FILE with one a line; repeatable",
+        (), "data", "audio to embed: path, URI, glob (** crosses folders), @LIST (text, CSV, JSONL, Parquet), bq:QUERY; repeatable",
         metavar="WHERE",
     )  # fmt: skip
     output: str = _option("", "data", "dataset to add to: a folder or bucket prefix", metavar="DIR")
+    uri_column: str = _option(
+        "uri", "data", "column of a list (.csv, .jsonl, .parquet, query) that names clips", metavar="NAME"
+    )
+    metadata_columns: tuple[str, ...] = _option(
+        (),
+        "data",
+        "columns of lists to carry to the rows; default: all but our own; `none` for none",
+        metavar="NAME[,NAME]",
+    )
     sink: tuple[str, ...] = _option(
         ("parquet",), "data", "how to write rows: parquet, tfrecord, or both", choices=("parquet", "tfrecord"),
         metavar="FORMAT[,FORMAT]",
@@ -57,7 +66,13 @@ class EmbedOptions:
         "names the run; a committed one is never done again; default: the time",
         metavar="ID",
     )
-    force: bool = _option(False, "run", "embed unchanged clips too")
+    mode: Literal["refresh", "only_new", "retry", "force"] = _option(
+        "refresh",
+        "run",
+        "refresh: new, changed, stale and retryable clips; only_new: those never seen; retry: the dead; force: all",
+    )
+    force: bool = _option(False, "run", "the same as --mode=force")
+    drop_deleted: bool = _option(False, "run", "rows of clips whose source is gone leave the dataset")
     max_failure_ratio: float = _option(
         0.5, "run", "do not commit if more than this part of the listed clips is dead", metavar="R"
     )
@@ -237,7 +252,7 @@ def _boolean(text: str) -> bool:
 def _as_type(name: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         values = [value] if isinstance(value, str) else list(value)
-        if name == "sink":
+        if name in ("sink", "metadata_columns"):
             values = [part.strip() for item in values for part in item.split(",") if part.strip()]
         return tuple(dict.fromkeys(values))
     if typing.get_origin(hint) is Literal:

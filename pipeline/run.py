@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline import report
 from pipeline.options import EmbedOptions
-from transforms import errors, model_store, runs, storage
+from transforms import errors, manifests, model_store, runs, schemas, storage
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3  # exit codes
 NUMERICS = 1  # raised by hand whenever the same settings would give other numbers or columns
@@ -31,6 +31,7 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
       RunError: the run cannot start or must not be committed.
     """
     check_inputs(options.input)
+    options = dataclasses.replace(options, metadata_columns=metadata_columns(options))
     started = time.monotonic()
     model_directory = model_store.resolve(options.model)
     model = model_store.describe(model_directory)
@@ -54,13 +55,36 @@ def check_inputs(inputs: Sequence[str]) -> None:
       UsageError: an input is a folder, or a list that is not there.
     """
     for text in inputs:
-        uri = storage.normalise(text.removeprefix("@"))
+        if text.startswith(manifests.QUERY):
+            continue
+        uri = storage.normalise(text.removeprefix(manifests.LIST))
         if storage.is_local(uri) and os.path.isdir(uri):
             raise errors.UsageError(
                 f"--input={text} is a folder; name the files in it: --input='{text.rstrip('/')}/**'"
             )
-        if text.startswith("@") and not storage.exists(uri):
-            raise errors.UsageError(f"--input={text}: there is no list {uri}")
+        if text.startswith(manifests.LIST):
+            lists = manifests.lists_of(text)
+            if not lists or not all(map(storage.exists, lists)):
+                raise errors.UsageError(f"--input={text}: there is no list {uri}")
+
+
+def metadata_columns(options: EmbedOptions) -> tuple[str, ...]:
+    """The columns to carry: those named, or else all that the lists have besides the URI and our own.
+
+    Raises:
+      UsageError: a column has the name of one of ours.
+    """
+    ours = {field.name for field in (*schemas.CLIP_FIELDS, *schemas.DEAD_LETTER_FIELDS, *schemas.INDEX_FIELDS)}
+    if options.metadata_columns:
+        named = () if options.metadata_columns == ("none",) else options.metadata_columns
+        if taken := ours & set(named):
+            raise errors.UsageError(
+                f"--metadata_columns: {', '.join(taken)} is a column of ours; rename it in the list"
+            )
+        return named
+    lists = [name for text in options.input for name in manifests.lists_of(text)]
+    found = [column for name in lists for column in manifests.columns(name)]
+    return tuple(dict.fromkeys(column for column in found if column not in ours | {options.uri_column}))
 
 
 def pipeline_version(options: EmbedOptions, model_version: str) -> str:
@@ -71,6 +95,7 @@ def pipeline_version(options: EmbedOptions, model_version: str) -> str:
         "precision": options.precision,
         "top_classes": options.top_classes,
         "rows": options.rows,
+        "metadata_columns": options.metadata_columns,
         "sink": sorted(options.sink),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ import dataclasses
 import apache_beam as beam
 
 from transforms.records import DeadLetter, Row
+from transforms.runs import DEAD, EMBEDDED
 from transforms.tally import DEAD_PREFIX, Tally
 from transforms.wiring import Letters, Rows, RowsAndLetters, Tallies
 
@@ -53,17 +54,17 @@ class LetterRows(beam.PTransform):
 
 def of_row(row: Row) -> Row:
     """The index line of an embedded clip: the columns of `schemas.INDEX_FIELDS`."""
-    same = ("clip_id", "uri", "source_version", "pipeline_version", "num_patches", "duration_s")
-    embedded = {"status": "embedded", "code": None, "retryable": None, "attempt": 1}
+    same = ("clip_id", "uri", "source_version", "listed_by", "pipeline_version", "num_patches", "duration_s")
+    embedded = {"status": EMBEDDED, "code": None, "retryable": None, "attempt": 1}
     return {name: row[name] for name in same} | embedded
 
 
 def of_letter(letter: DeadLetter, pipeline_version: str) -> Row:
     """The index line of a dead clip: the columns of `schemas.INDEX_FIELDS`."""
-    same = ("clip_id", "uri", "source_version", "code", "retryable", "attempt")
+    same = ("clip_id", "uri", "source_version", "listed_by", "code", "retryable", "attempt")
     dead = {
         "pipeline_version": pipeline_version,
-        "status": "dead",
+        "status": DEAD,
         "num_patches": 0,
         "duration_s": 0.0,
     }

@@ -126,6 +126,7 @@ def manifest_of(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Ma
         "unchanged": int(counts.get("unchanged", 0)),
         "dead_by_code": tally.dead_by_code(counts),
         "planned": {word: int(counts.get(word, 0)) for word in ("new", "changed", "stale", "retry", "forced")},
+        "deleted": int(counts.get("deleted", 0)),
         "unchanged_dead": int(counts.get("unchanged_dead", 0)),
         "truncated": int(counts.get("truncated", 0)),
         "num_patches": int(counts.get("num_patches", 0)),
@@ -156,7 +157,8 @@ def _check(files: Sequence[WrittenFile], counts: Tally, run: RunInfo) -> None:
         rows[key] = rows.get(key, 0) + file.num_rows
     embedded, dead = (counts.get(word, 0) for word in ("embedded", "dead"))
     expected = {("clips", file_format): embedded for file_format in run.clip_formats}
-    expected |= {("dead_letters", "jsonl"): dead, ("index", "parquet"): embedded + dead}
+    gone = counts.get("deleted", 0)
+    expected |= {("dead_letters", "jsonl"): dead, ("index", "parquet"): embedded + dead + gone}
     wrong = [
         f"{kind} ({file_format}): {rows.get((kind, file_format), 0)} rows, not {count:g}"
         for (kind, file_format), count in expected.items()

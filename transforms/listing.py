@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from transforms import errors, storage
+from transforms import errors, manifests, storage
+from transforms.manifests import LIST, QUERY, URI_COLUMN
 from transforms.records import Clip
 
 BATCH_CLIPS = 1000
@@ -20,47 +21,57 @@ class ListClips(beam.PTransform):
     The batches may name a clip twice: PlanWork keeps one.
     """
 
-    def __init__(self, inputs: Sequence[str]) -> None:
-        """Lists `inputs`: each a URI, a glob, or @ and the URI of a text file with one input a line."""
+    def __init__(
+        self, inputs: Sequence[str], *, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()
+    ) -> None:
+        """Lists `inputs`.
+
+        Args:
+          inputs: each a URI, a glob, @ and the URI (or glob) of a list, or bq: and a query.
+          uri_column: of lists that have columns.
+          metadata_columns: of lists, to be carried to the rows.
+        """
         super().__init__()
         self._inputs = list(inputs)
+        self._columns = uri_column, tuple(metadata_columns)
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[list[Clip]]:
         """Wires the transform."""
         return (
             root
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "Expand" >> beam.FlatMap(clip_batches)
+            | "Expand" >> beam.FlatMap(clip_batches, *self._columns)
             | "Spread" >> beam.Reshuffle()  # one glob may list millions; stating them is for all workers
             | "Stat" >> beam.Map(with_versions)
         )
 
 
-def clip_batches(source: str) -> Iterator[list[Clip]]:
+def clip_batches(
+    source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()
+) -> Iterator[list[Clip]]:
     """The clips of one input in batches of 1000; those not listed by a glob have no version yet."""
-    clips = iter(_clips(source))
+    clips = iter(_clips(source, uri_column, metadata_columns))
     while batch := list(itertools.islice(clips, BATCH_CLIPS)):
         yield batch
 
 
-def _clips(source: str) -> Iterator[Clip]:
-    if source.startswith("@"):
-        for line in read_list(source[1:]):
-            yield from _clips(line)
-    elif storage.is_pattern(source):
-        for found in storage.matches(storage.normalise(source)):
-            yield Clip.of(found.uri, found.version, found.num_bytes)
+def _clips(source: str, uri_column: str, metadata_columns: Sequence[str]) -> Iterator[Clip]:
+    lists = manifests.lists_of(source)
+    if not lists and not source.startswith(LIST):
+        yield from _expanded(source, source, (None,) * len(metadata_columns), may_be_glob=True)
+    for name in lists:
+        is_text = not name.startswith(QUERY) and not name.endswith((".csv", ".jsonl", ".ndjson", ".parquet"))
+        for entry in manifests.entries(name, uri_column, metadata_columns):
+            yield from _expanded(entry.uri, source, entry.metadata, may_be_glob=is_text)
+
+
+def _expanded(uri: str, source: str, metadata: tuple[str | None, ...], *, may_be_glob: bool) -> Iterator[Clip]:
+    uri = storage.normalise(uri)
+    if may_be_glob and storage.is_pattern(uri):
+        for found in storage.matches(uri):
+            yield Clip.of(found.uri, found.version, found.num_bytes, source, metadata)
     else:
-        yield Clip.of(storage.normalise(source))
-
-
-def read_list(uri: str) -> Iterator[str]:
-    """The inputs named by a text file: one a line; empty lines and those that start with # are comments."""
-    with storage.open_binary(storage.normalise(uri)) as lines:
-        for line in lines:
-            text = line.decode("utf-8", "surrogateescape").strip()
-            if text and not text.startswith("#"):
-                yield text
+        yield Clip.of(uri, None, None, source, metadata)
 
 
 def with_versions(batch: Iterable[Clip]) -> list[Clip]:

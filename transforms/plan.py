@@ -2,30 +2,50 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import apache_beam as beam
 
 from transforms import runs
-from transforms.records import Clip
+from transforms.records import Clip, Row
 from transforms.tally import Tally
 from transforms.wiring import Plan
 
 NUM_PARTITIONS = 256  # of the join; one holds 4000 of a million clips
-Decided: TypeAlias = beam.pvalue.TaggedOutput[Literal["tally"], Tally]
 MAX_ATTEMPTS = 3  # runs in which a retryable clip is tried
+
+Mode: TypeAlias = Literal["refresh", "only_new", "retry", "force"]
+Decided: TypeAlias = beam.pvalue.TaggedOutput[Literal["tally"], Tally]
+Gone: TypeAlias = beam.pvalue.TaggedOutput[Literal["gone"], Row]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """What PlanWork goes by.
+
+    Attributes:
+      pipeline_version: of this run; rows made under another are stale.
+      inputs: of this run; a clip that one of them listed before and no longer lists is deleted.
+      mode: refresh does what is new, changed, stale or worth another try; only_new what was never seen; retry what is
+        dead, however often it was tried; force everything.
+      drop_deleted: whether the rows of deleted clips leave the dataset.
+    """
+
+    pipeline_version: str
+    inputs: Collection[str] = ()
+    mode: Mode = "refresh"
+    drop_deleted: bool = False
 
 
 class PlanWork(beam.PTransform):
-    """From batches of listed clips to (clips that need work, each once; counts of what was decided)."""
+    """From batches of listed clips to (clips that need work, each once; index lines of those gone; counts)."""
 
-    def __init__(self, dataset: str, *, pipeline_version: str, force: bool = False) -> None:
-        """Plans against the committed runs of `dataset`; `force` takes every clip."""
+    def __init__(self, dataset: str, policy: Policy) -> None:
+        """Plans against the committed runs of `dataset`."""
         super().__init__()
         self._dataset = dataset
-        self._pipeline_version = pipeline_version
-        self._force = force
+        self._policy = policy
 
     def expand(self, batches: beam.PCollection[list[Clip]]) -> Plan:
         """Wires the transform."""
@@ -41,9 +61,9 @@ class PlanWork(beam.PTransform):
         planned = (
             {"listed": listed, "done": done}
             | "Join" >> beam.CoGroupByKey()
-            | "Decide" >> beam.FlatMap(_decide, self._pipeline_version, self._force).with_outputs("tally", main="clips")
+            | "Decide" >> beam.FlatMap(_decide, self._policy).with_outputs("tally", "gone", main="clips")
         )
-        return planned.clips, planned.tally
+        return planned.clips, planned.gone, planned.tally
 
 
 def partitioned(batch: Iterable[Clip | runs.Done]) -> Iterator[tuple[int, list[Clip | runs.Done]]]:
@@ -54,35 +74,48 @@ def partitioned(batch: Iterable[Clip | runs.Done]) -> Iterator[tuple[int, list[C
     yield from parts.items()
 
 
-def decision(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
-    """What to do with a listed clip, given the newest that was done of it: new, changed, stale, retry or unchanged."""
-    if done is None:
+def decision(clip: Clip, done: runs.Done | None, policy: Policy) -> str:
+    """What to do with a listed clip, given the newest that was done of it: a word of `tally`."""
+    verdict = _verdict(clip, done, policy.pipeline_version)
+    is_dead = done is not None and done.status == runs.DEAD
+    if policy.mode == "force" and verdict == "unchanged":
+        return "forced"
+    if policy.mode == "only_new" and verdict != "new":
+        return "unchanged"
+    if policy.mode == "retry":
+        return "retry" if is_dead else "unchanged"
+    return verdict
+
+
+def _verdict(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
+    if done is None or done.status in runs.GONE:
         return "new"
     if done.pipeline_version != pipeline_version:
         return "stale"
     if done.source_version != clip.source_version:
         return "changed"
-    if done.status == "dead" and done.retryable and done.attempt < MAX_ATTEMPTS:
+    if done.status == runs.DEAD and done.retryable and done.attempt < MAX_ATTEMPTS:
         return "retry"
     return "unchanged"
 
 
-def _decide(
-    partition: tuple[int, dict[str, Iterable[list[Any]]]], pipeline_version: str, force: bool
-) -> Iterator[Clip | Decided]:
+def _decide(partition: tuple[int, dict[str, Iterable[list[Any]]]], policy: Policy) -> Iterator[Clip | Decided | Gone]:
     _, joined = partition
     done = runs.newest(item for batch in joined["done"] for item in batch)
+    listed = {clip.clip_id: clip for batch in joined["listed"] for clip in batch}
     counts: Counter[str] = Counter()
-    for clip in {clip.clip_id: clip for batch in joined["listed"] for clip in batch}.values():
+    for clip in listed.values():
         before = done.get(clip.clip_id)
-        verdict = decision(clip, before, pipeline_version)
-        if force and verdict == "unchanged":
-            verdict = "forced"
+        verdict = decision(clip, before, policy)
         counts.update(["listed", verdict])
         if verdict == "retry" and before is not None:
             yield dataclasses.replace(clip, attempt=before.attempt + 1)
         elif verdict != "unchanged":
             yield clip
-        elif before is not None and before.status == "dead":
+        elif before is not None and before.status == runs.DEAD:
             counts["unchanged_dead"] += 1
+    for before in done.values():
+        if before.clip_id not in listed and before.status not in runs.GONE and before.listed_by in policy.inputs:
+            counts["deleted"] += 1
+            yield Gone("gone", runs.gone_row(before, dropped=policy.drop_deleted))
     yield Decided("tally", dict(counts))

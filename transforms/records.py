@@ -29,6 +29,8 @@ class Clip:
       source_version: which bytes are meant; None where they could not be stated.
       num_bytes: size as listed; None where it could not be stated.
       attempt: 1, or one more than that of the run in which it died with a retryable error.
+      listed_by: the input that named it.
+      metadata: what a list said of it, in the order of the run's metadata columns.
     """
 
     clip_id: str
@@ -36,11 +38,20 @@ class Clip:
     source_version: str | None = None
     num_bytes: int | None = None
     attempt: int = 1
+    listed_by: str | None = None
+    metadata: tuple[str | None, ...] = ()
 
     @classmethod
-    def of(cls, uri: str, source_version: str | None = None, num_bytes: int | None = None) -> "Clip":
+    def of(
+        cls,
+        uri: str,
+        source_version: str | None = None,
+        num_bytes: int | None = None,
+        listed_by: str | None = None,
+        metadata: tuple[str | None, ...] = (),
+    ) -> "Clip":
         """A clip by its URI."""
-        return cls(clip_id(uri), uri, source_version, num_bytes)
+        return cls(clip_id(uri), uri, source_version, num_bytes, 1, listed_by, metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class DeadLetter:
     message: str
     retryable: bool
     attempt: int
+    listed_by: str | None = None
 
     @classmethod
     def of(cls, clip: Clip, stage: str, error: errors.ClipError) -> "DeadLetter":
@@ -94,6 +106,7 @@ class DeadLetter:
             message=str(error),
             retryable=error.retryable,
             attempt=clip.attempt,
+            listed_by=clip.listed_by,
         )
 
 

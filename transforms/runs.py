@@ -13,10 +13,15 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from transforms import errors, storage
+from transforms.records import Row
 
 SUCCESS_FILE, MANIFEST_FILE = "_SUCCESS", "manifest.json"
 
 Manifest = dict[str, Any]
+
+
+EMBEDDED, DEAD, DELETED, DROPPED = "embedded", "dead", "deleted", "dropped"  # status in the index
+GONE = (DELETED, DROPPED)
 
 
 class Run(NamedTuple):
@@ -31,11 +36,13 @@ class Done(NamedTuple):
 
     Attributes:
       committed_at: of the run; the newest counts.
-      clip_id, source_version, pipeline_version, status, retryable, attempt: as in the index.
+      the others: as in the index.
     """
 
     committed_at: str
     clip_id: str
+    uri: str
+    listed_by: str | None
     source_version: str | None
     pipeline_version: str
     status: str
@@ -104,3 +111,20 @@ def newest(done: Iterable[Done]) -> dict[str, Done]:
         if held is None or item.committed_at > held.committed_at:
             latest[item.clip_id] = item
     return latest
+
+
+def gone_row(done: Done, *, dropped: bool) -> Row:
+    """The index line of a clip whose source is gone: the columns of `schemas.INDEX_FIELDS`."""
+    return {
+        "clip_id": done.clip_id,
+        "uri": done.uri,
+        "source_version": done.source_version,
+        "listed_by": done.listed_by,
+        "pipeline_version": done.pipeline_version,
+        "status": DROPPED if dropped else DELETED,
+        "code": None,
+        "retryable": None,
+        "attempt": done.attempt,
+        "num_patches": 0,
+        "duration_s": 0.0,
+    }

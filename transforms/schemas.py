@@ -88,6 +88,13 @@ CLIP_FIELDS = (
     *_VERSIONS,
 )
 
+
+def clip_fields(metadata_columns: Sequence[str] = ()) -> tuple[Field, ...]:
+    """The columns of a clip row, those of the run's lists last."""
+    carried = (Field(name, "string", "carried from the list of clips", optional=True) for name in metadata_columns)
+    return (*CLIP_FIELDS, *carried)
+
+
 PATCH_FIELDS = (
     _CLIP_ID,
     Field("patch_index", "int", "0, 1, 2 ... in the clip"),
@@ -112,8 +119,9 @@ DEAD_LETTER_FIELDS = (
 INDEX_FIELDS = (
     _CLIP_ID,
     *_SOURCE,
+    Field("listed_by", "string", "the input that named the clip", optional=True),
     Field("pipeline_version", "string", "settings it was processed with"),
-    Field("status", "string", "embedded or dead"),
+    Field("status", "string", "embedded, dead, deleted (its source is gone, its row stays) or dropped"),
     Field("code", "string", "of the dead letter", optional=True),
     Field("retryable", "bool", "of the dead letter", optional=True),
     Field("attempt", "int", "how often it was tried"),

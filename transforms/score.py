@@ -21,11 +21,13 @@ class Provenance:
       model_version: fingerprint of the weights.
       pipeline_version: hash of the settings.
       run_id: of the run.
+      metadata_columns: names of what the clips carry from their lists.
     """
 
     model_version: str
     pipeline_version: str
     run_id: str
+    metadata_columns: Sequence[str] = ()
 
     def columns(self) -> Row:
         """As columns, with the time."""
@@ -95,6 +97,8 @@ def clip_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_
         "top_classes": top(clip.scores, classes, top_classes),
         **health._asdict(),
         **provenance.columns(),
+        **dict(zip(provenance.metadata_columns, clip.clip.metadata, strict=True)),
+        "listed_by": clip.clip.listed_by,  # for the index alone
     }
 
 

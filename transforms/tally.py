@@ -2,6 +2,7 @@
 
 listed = embedded + dead + unchanged
 listed = new + changed + stale + retry + forced + unchanged
+deleted = listed before by one of the inputs, and no longer
 """
 
 from collections import Counter

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transforms.records import Clip, ClipEmbedding, DeadLetter, Row
     from transforms.tally import Tally
 
-    Plan = tuple[beam.PCollection[Clip], beam.PCollection[Tally]]
+    Plan = tuple[beam.PCollection[Clip], beam.PCollection[Row], beam.PCollection[Tally]]
     Pooled = Sequence[beam.PCollection[ClipEmbedding]]
     Rows = Sequence[beam.PCollection[Row]]
     Letters = Sequence[beam.PCollection[DeadLetter]]

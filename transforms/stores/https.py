@@ -32,7 +32,7 @@ from transforms import errors
 
 MAX_REDIRECTS = 5
 BLOCK_BYTES = 1 << 16
-FRAMING_BYTES = 1 << 20  # headers and chunk lines may weigh this much beside the body
+FRAMING_BYTES = 1 << 20  # for headers and chunk lines, beside once more the size of the body
 PAUSE_S = 0.5  # at most, before the second attempt; doubled each time
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
@@ -51,7 +51,7 @@ class HttpsAccess:
       hosts: names that may be asked, at port 443 or at the one given: "a.org", "a.org:8443"; "*.a.org" means all names
         below a.org, not itself. Without any, https is off.
       max_bytes: of an object, as stored and as decoded from gzip or deflate.
-      timeout_s: of a whole transfer, with its redirects and repetitions; the system's time for resolving names adds to it.
+      timeout_s: of a whole transfer, redirects and repetitions included; resolving a name has the system's limit.
       connect_timeout_s: to connect to one address, and again for TLS.
       max_attempts: of a transfer that fails for a moment.
       allowed_networks: networks whose addresses may be asked though they are not public, such as "10.1.0.0/16".
@@ -169,7 +169,7 @@ class _LimitedSocket(ssl.SSLSocket):
         received = super().recv_into(buffer, nbytes, flags)
         self.budget_bytes -= received
         if self.budget_bytes < 0:
-            raise errors.TooLargeError("more bytes around the body than --max_bytes allows for the body and them")
+            raise errors.TooLargeError("headers and chunk lines outgrow --max_bytes: this is no object but a flood")
         return received
 
 
@@ -246,7 +246,7 @@ class _Transfer:
                     method,
                     url.request_uri,
                     headers={
-                        "Host": url.netloc if port != 443 else str(url.host),
+                        "Host": str(url.host if port == 443 else url.netloc),
                         "Accept-Encoding": "identity",
                         "User-Agent": "yamnet-beam",
                         **headers,
@@ -298,7 +298,7 @@ class _Transfer:
                 problem = failure
                 continue
             assert isinstance(connection.sock, _LimitedSocket)  # the context makes no others
-            connection.sock.limit(self._deadline, self.access.max_bytes + FRAMING_BYTES)
+            connection.sock.limit(self._deadline, 2 * self.access.max_bytes + FRAMING_BYTES)
             return connection
         raise problem
 
@@ -325,9 +325,9 @@ class _Transfer:
 
 def _stat(transfer: _Transfer) -> tuple[int | None, str | None]:
     with transfer.answer("HEAD") as head:
-        if head.status == 200 and _stored_bytes(head) is not None:
+        if head.status == 200 and _stored_bytes(head):
             return _num_bytes(head), _version(head)
-        # 200: a size may be left out of an answer to HEAD. The others: HEAD is not known, or not signed for.
+        # 200: an answer to HEAD may lack a size, or say 0. Others: HEAD is unknown, or the URL is not signed for it.
         if head.status not in (200, 403, 405, 501):
             raise transfer.refusal(head)
     with transfer.answer("GET", {"Range": "bytes=0-0"}) as first:
@@ -455,7 +455,7 @@ def _judged(uri: str, label: str, access: HttpsAccess) -> Url:
 
 
 def _host_and_port(url: Url) -> tuple[str, int]:
-    return str(url.host).strip("[]"), url.port or 443
+    return str(url.host).strip("[]"), 443 if url.port is None else url.port
 
 
 def _shown(uri: str) -> str:
