@@ -1,9 +1,10 @@
 """Owns the lists that name clips: text, CSV, JSON lines, Parquet and BigQuery queries, with columns to carry on."""
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from transforms import errors, storage
@@ -68,11 +69,12 @@ def columns(source: str) -> list[str]:
             source.removeprefix(QUERY), job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
         )
         return [field.name for field in job.schema]
-    first = next(_rows(source), {})
+    with contextlib.closing(_rows(source)) as rows:
+        first = next(rows, {})
     return [] if isinstance(first, str) else list(first)
 
 
-def _rows(source: str) -> Iterator[dict[str, Any] | str]:
+def _rows(source: str) -> Generator[dict[str, Any] | str, None, None]:
     if source.startswith(QUERY):
         yield from _query_rows(source.removeprefix(QUERY))
         return

@@ -28,7 +28,6 @@ STAGE = "ReadClips"
 THREADS = 16  # of one process
 AHEAD_CLIPS = 32  # fetched or being fetched, at most
 AHEAD_BYTES = 256 << 20  # of them, by their listed sizes
-MEMORY_BYTES = 64 << 20  # larger objects go through a file on the local disk
 
 
 class ReadClips(beam.PTransform):
@@ -58,7 +57,7 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
       SourceError: it is gone, has changed since it was listed, is too large, or cannot be read.
       AccessError: permission or environment trouble.
     """
-    is_small = clip.num_bytes is not None and clip.num_bytes <= MEMORY_BYTES
+    is_small = clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
     if is_small:
         buffer = io.BytesIO()
         found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes)

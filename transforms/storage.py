@@ -4,10 +4,11 @@ A URI is an absolute local path, or scheme://... as it stands, unescaped.
 """
 
 import glob
+import io
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from transforms import errors
 from transforms.stores.base import Object, Store
@@ -15,7 +16,7 @@ from transforms.stores.gcs import GcsStore
 from transforms.stores.local import LocalStore
 from transforms.stores.others import BeamStore
 
-SPOOL_BYTES = 64 << 20  # larger objects go through a file on the local disk
+MEMORY_BYTES = 64 << 20  # larger objects go through a file on the local disk
 
 _LOCAL, _GCS, _OTHERS = LocalStore(), GcsStore(), BeamStore()
 
@@ -87,10 +88,17 @@ def open_binary(uri: str) -> BinaryIO:
     """
     if is_local(uri):
         return _LOCAL.open(uri)
-    spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115  the caller closes it
-    download(uri, spool)  # type: ignore[arg-type]
-    spool.seek(0)
-    return spool  # type: ignore[return-value]
+    found = stat(uri)
+    is_small = found.num_bytes is not None and found.num_bytes <= MEMORY_BYTES
+    target: Any = io.BytesIO() if is_small else tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    try:
+        download(uri, target, version=found.version)
+    except BaseException:
+        target.close()
+        raise
+    target.seek(0)
+    opened: BinaryIO = target
+    return opened
 
 
 def read_bytes(uri: str) -> bytes:

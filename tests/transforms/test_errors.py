@@ -25,5 +25,6 @@ def test_no_error_is_both_a_clips_and_the_runs():
 
 
 def test_only_trouble_with_the_source_is_worth_another_try():
-    retryable = {error.code for error in CLIP_ERRORS if error.retryable}
-    assert retryable == {"source_error", "not_found", "source_changed", "unreadable"}
+    retryable = [error for error in CLIP_ERRORS if error.retryable]
+    assert errors.NotFoundError in retryable
+    assert all(issubclass(error, errors.SourceError) for error in retryable)

@@ -44,12 +44,12 @@ def test_only_a_segment_that_is_first_and_last_is_a_whole_clip(num_segments, fac
     empty = np.empty((0, 0), np.float32)
     for position in range(num_segments):
         last = position == num_segments - 1
-        segment = EmbeddedSegment(Clip.of("/a"), position, 0, None, facts if last else None, empty, empty)
+        segment = EmbeddedSegment(Clip.of("/a"), position, 0, "sha", facts if last else None, empty, empty)
         assert segment.is_whole_clip == (num_segments == 1)
 
 
 def test_records_survive_pickling(facts):
     waveform = np.arange(5, dtype=np.float32)
-    segment = pickle.loads(pickle.dumps(Segment(Clip.of("/a"), 0, 0, waveform, None, facts)))
+    segment = pickle.loads(pickle.dumps(Segment(Clip.of("/a"), 0, 0, waveform, "sha", facts)))
     assert (segment.clip, segment.facts) == (Clip.of("/a"), facts)
     np.testing.assert_array_equal(segment.waveform, waveform)

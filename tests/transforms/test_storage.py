@@ -1,5 +1,6 @@
 """The ways to bytes, on local files."""
 
+import io
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import errors, storage
+from transforms.stores.base import glob_regex
 
 ODD_NAMES = ["a b.wav", "ü☃.wav", "a#b.wav", "50%.wav", "a%20b.wav", "[1].wav", "a*b?.wav", "a'b\"c.wav", "a\\b.wav"]
 
@@ -122,7 +124,13 @@ def test_a_folder_is_unreadable(tmp_path, call):
         call(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "a.wav/b.wav"])
+@pytest.mark.parametrize("call", [storage.stat, storage.open_binary, storage.read_bytes])
+def test_a_name_with_a_null_byte_is_a_source_error(tmp_path, call):
+    with pytest.raises(errors.SourceError):
+        call(f"{tmp_path}/a\0b")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a.wav/b.wav"])
 @pytest.mark.parametrize("call", [storage.stat, storage.open_binary, storage.read_bytes])
 def test_an_impossible_name_is_a_source_error(folder, name, call):
     (folder / "a.wav").write_bytes(b"")
@@ -178,8 +186,39 @@ def test_a_folder_that_is_not_there_has_no_children(tmp_path):
     assert storage.children(str(tmp_path / "none")) == []
 
 
-def test_create_makes_the_folders_above(tmp_path):
-    with storage.create(str(tmp_path / "x" / "y" / "z.bin")) as target:
-        target.write(b"z")
-    assert storage.exists(str(tmp_path / "x" / "y" / "z.bin"))
-    assert not storage.exists(str(tmp_path / "x" / "none"))
+def test_an_address_with_a_question_mark_is_no_pattern():
+    assert not storage.is_pattern("https://host/a.wav?signature=[x]*")
+    assert storage.is_pattern("gs://bucket/*.wav")
+
+
+def test_a_download_is_the_object_and_says_which_it_was(folder):
+    uri, target = str(folder / "50%.wav"), io.BytesIO()
+    found = storage.stat(uri)
+    assert storage.download(uri, target, version=found.version, max_bytes=found.num_bytes) == found
+    assert target.getvalue() == b"50%.wav"
+
+
+def test_a_download_of_a_replaced_object_is_refused(folder):
+    uri = str(folder / "50%.wav")
+    version = storage.stat(uri).version
+    Path(uri).write_bytes(b"something longer")
+    with pytest.raises(errors.SourceChangedError, match=r"50%\.wav was replaced after it had been listed"):
+        storage.download(uri, io.BytesIO(), version=version)
+
+
+def test_a_download_of_too_many_bytes_is_refused_unread(folder):
+    target = io.BytesIO()
+    with pytest.raises(errors.TooLargeError, match="7 bytes, more than --max_bytes=6"):
+        storage.download(str(folder / "50%.wav"), target, max_bytes=6)
+    assert target.getvalue() == b""
+
+
+PATTERNS = ["*", "*.wav", "?*.wav", "[a-c]*.wav", "[!a]*", "one/*", "**/*.wav", "**/tw*/*", "one/**/a*", "a[*]b[?].wav"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_glob_means_the_same_in_every_store(folder, pattern):
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    shown = [name for name in names if not name.rsplit("/", 1)[-1].startswith(".")]  # only local listings hide names
+    local = [os.path.relpath(found.uri, folder) for found in storage.matches(f"{folder}/{pattern}")]
+    assert sorted(name for name in shown if glob_regex(pattern).fullmatch(name)) == sorted(local)

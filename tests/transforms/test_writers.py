@@ -1,6 +1,7 @@
 """The file formats, read back by others."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -33,14 +34,16 @@ def write(rows: list[Row], folder: Path, file_format: str, fields=CLIP_FIELDS, k
 
 @pytest.fixture(scope="module")
 def rows(make_rows) -> list[Row]:
-    """Enough clips for two row groups of unequal size, with vectors of their own."""
-    small = make_rows(CLIP_FIELDS, 100)
-    return [{**small[n % 100], "clip_id": f"{n:032x}", "peak": float(n)} for n in range(writers.GROUP_ROWS + 100)]
+    """Clips in their order by peak, with vectors of their own."""
+    return [{**row, "peak": float(number)} for number, row in enumerate(make_rows(CLIP_FIELDS, 250))]
 
 
 @pytest.fixture(scope="module")
-def parquet(rows, tmp_path_factory) -> WrittenFile:
-    return write(rows, tmp_path_factory.mktemp("parquet"), "parquet")
+def parquet(rows, tmp_path_factory) -> Iterator[WrittenFile]:
+    """The rows in three groups."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writers, "GROUP_ROWS", 100)
+        yield write(rows, tmp_path_factory.mktemp("parquet"), "parquet")
 
 
 def test_a_written_file_says_what_it_is(rows, parquet):
@@ -83,7 +86,7 @@ def test_duckdb_reads_the_same_numbers(rows, parquet):
 
 def test_parquet_is_zstd_with_class_names_and_groups_of_bounded_size(parquet):
     metadata = pq.read_metadata(parquet.uri)
-    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [writers.GROUP_ROWS, 100]
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [100, 100, 50]
     columns = [metadata.row_group(0).column(n) for n in range(metadata.num_columns)]
     assert {column.compression for column in columns} == {"ZSTD"}
     assert "embedding.list.element" in {column.path_in_schema for column in columns}
@@ -131,7 +134,7 @@ def test_a_writer_without_rows_leaves_a_readable_file(tmp_path, file_format):
 
 @pytest.fixture(scope="module")
 def tfrecord(rows, tmp_path_factory) -> WrittenFile:
-    return write(rows[:300], tmp_path_factory.mktemp("tfrecord"), "tfrecord")
+    return write(rows, tmp_path_factory.mktemp("tfrecord"), "tfrecord")
 
 
 @pytest.mark.slow
@@ -150,15 +153,14 @@ def test_tensorflow_parses_the_same_numbers(rows, tfrecord):
     }
     records = list(tf.data.TFRecordDataset(tfrecord.uri, compression_type="GZIP").as_numpy_iterator())
     parsed = tf.io.parse_example(records, features)
-    expected = rows[:300]
-    assert parsed["clip_id"].numpy().tolist() == [row["clip_id"].encode() for row in expected]
-    np.testing.assert_array_equal(parsed["embedding"].numpy(), np.stack([row["embedding"] for row in expected]))
-    np.testing.assert_array_equal(parsed["scores"].numpy(), np.stack([row["scores"] for row in expected]))
-    assert parsed["truncated"].numpy().tolist() == [int(row["truncated"]) for row in expected]
-    assert parsed["processed_at"].numpy()[7] == round(expected[7]["processed_at"].timestamp() * 1e6)
-    names = [[item["name"].encode() for item in row["top_classes"]] for row in expected]
+    assert parsed["clip_id"].numpy().tolist() == [row["clip_id"].encode() for row in rows]
+    np.testing.assert_array_equal(parsed["embedding"].numpy(), np.stack([row["embedding"] for row in rows]))
+    np.testing.assert_array_equal(parsed["scores"].numpy(), np.stack([row["scores"] for row in rows]))
+    assert parsed["truncated"].numpy().tolist() == [int(row["truncated"]) for row in rows]
+    assert parsed["processed_at"].numpy()[7] == round(rows[7]["processed_at"].timestamp() * 1e6)
+    names = [[item["name"].encode() for item in row["top_classes"]] for row in rows]
     assert parsed["top_classes/name"].to_list() == names
-    assert int(tf.size(parsed["source_version"].values)) == 150
+    assert int(tf.size(parsed["source_version"].values)) == 125
 
 
 @pytest.mark.slow
@@ -169,6 +171,6 @@ def test_tfx_reads_the_same_numbers(rows, tfrecord):
     records = list(tf.data.TFRecordDataset(tfrecord.uri, compression_type="GZIP").as_numpy_iterator())
     batch = ExamplesToRecordBatchDecoder().DecodeBatch(records)
     embeddings = batch.column(batch.schema.get_field_index("embedding")).flatten().to_numpy()
-    np.testing.assert_array_equal(embeddings.reshape(-1, 1024), np.stack([row["embedding"] for row in rows[:300]]))
+    np.testing.assert_array_equal(embeddings.reshape(-1, 1024), np.stack([row["embedding"] for row in rows]))
     clip_ids = batch.column(batch.schema.get_field_index("clip_id")).to_pylist()
-    assert clip_ids == [[row["clip_id"].encode()] for row in rows[:300]]
+    assert clip_ids == [[row["clip_id"].encode()] for row in rows]

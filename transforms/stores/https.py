@@ -486,5 +486,4 @@ def _tls(ca_file: str) -> ssl.SSLContext:
     except OSError as problem:
         raise errors.AccessError(f"cannot read the certificates to trust in {ca_file}: {problem}") from problem
     context.sslsocket_class = _LimitedSocket
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     return context

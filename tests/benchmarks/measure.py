@@ -1,0 +1,122 @@
+"""How things are measured: processes pinned to cores, set-up taken off by the difference of two sizes, medians."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+CORES = sorted(os.sched_getaffinity(0))
+ONE_CORE = CORES[-1:]
+SINGLE_THREADED = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"
+)
+
+Figures = dict[str, Any]
+
+
+class Sizes(NamedTuple):
+    """Two folders of the same clips, of `few` and of `many`: the difference of their times has no set-up in it."""
+
+    few: Path
+    many: Path
+    num_few: int
+    num_many: int
+
+
+@contextlib.contextmanager
+def pinned(cores: Sequence[int]) -> Iterator[None]:
+    """Processes that start meanwhile may run on these cores only."""
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES)
+
+
+def environment(cores: Sequence[int]) -> dict[str, str]:
+    """For a process on `cores`: on one, all libraries are told to use one thread."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **quiet, **(SINGLE_THREADED if len(cores) == 1 else {})}
+
+
+def run_json(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> Any:
+    """What a script of this folder prints as JSON, run on `cores`."""
+    with pinned(cores):
+        done = subprocess.run(
+            [sys.executable, str(HERE / command[0]), *command[1:]],
+            env=environment(cores),
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    return json.loads(done.stdout)
+
+
+class Contestant:
+    """A process that stays, so that imports and compilations happen once; see contestant.py."""
+
+    def __init__(self, module: str, cores: Sequence[int] = ONE_CORE, **settings: Any) -> None:
+        """Starts it; `settings` go with every job."""
+        self._settings = settings
+        with pinned(cores):
+            self._process = subprocess.Popen(
+                [sys.executable, str(HERE / "contestant.py"), module],
+                env=environment(cores),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+
+    def __enter__(self) -> "Contestant":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # ends its input, and with it the process
+
+    def ask(self, call: str, folder: Path, **more: Any) -> Figures:
+        """Does one job.
+
+        Raises:
+          RuntimeError: the process died; its stderr has said why.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        job = {"call": call, "folder": str(folder), **self._settings, **more}
+        print(json.dumps(job), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the process that measures died on {job}")
+        return json.loads(answer)
+
+    def per_clip(self, sizes: Sizes, call: str = "embed", **more: Any) -> Figures:
+        """Milliseconds a clip without set-up: wall, processor and every stage; and the set-up's seconds."""
+        few, many = (self.ask(call, folder, **more) for folder in (sizes.few, sizes.many))
+        num_clips = sizes.num_many - sizes.num_few
+        wall, cpu = ((many[key] - few[key]) * 1e3 / num_clips for key in ("seconds", "cpu_seconds"))
+        stages = {
+            stage: (seconds - few["stages"].get(stage, 0.0)) * 1e3 / num_clips
+            for stage, seconds in many.get("stages", {}).items()
+        }
+        setup_s = few["seconds"] - wall * sizes.num_few / 1e3
+        return {"wall_ms": wall, "cpu_ms": cpu, "setup_s": setup_s, "stages": stages}
+
+
+def spread(values: Sequence[float]) -> Figures:
+    """Median, lowest and highest of some values, and the values."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "values": list(values)}
+
+
+def spread_of(figures: Sequence[Figures], key: str) -> Figures:
+    """`spread` of one key of several results."""
+    return spread([figure[key] for figure in figures])
+
+
+def ratios(numerators: Sequence[Figures], denominators: Sequence[Figures], key: str = "wall_ms") -> Figures:
+    """`spread` of the ratios of pairs that were measured one after the other."""
+    return spread([top[key] / bottom[key] for top, bottom in zip(numerators, denominators, strict=True)])

@@ -1,0 +1,99 @@
+"""Our side of the contest: the embed command in this process, its stages from its own Beam metrics, and the encoder.
+
+The model stays loaded from run to run, as the peer's does, so that set-up varies little and is easily taken off.
+"""
+
+import contextlib
+import functools
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import machine
+import pyarrow.parquet as pq
+from apache_beam.metrics import MetricsFilter
+
+from pipeline import Yamnet2Vec, YamnetEncoder, run
+from pipeline.options import EmbedOptions
+from transforms import export, model_store
+from transforms.metrics import NAMESPACE
+
+_SUFFIX = "_microseconds"
+_encoders: dict[str, Any] = {}
+model_store.load = functools.cache(model_store.load)
+
+
+def embed(folder: str, output: str, *, num_workers: int = 1, **settings: Any) -> dict[str, Any]:
+    """Embeds the clips of a folder; returns the rows written and the seconds of every stage.
+
+    Raises:
+      RuntimeError: not every clip has a row.
+    """
+    options = EmbedOptions(input=(f"{folder}/*",), output=output, progress="off", **settings)
+    flags = ["--runner=FnApiRunner"]
+    if num_workers > 1:
+        flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
+    with _results() as results, contextlib.redirect_stdout(io.StringIO()):
+        code = run.embed(options, flags)
+    found = results[-1].metrics().query(MetricsFilter().with_namespace(NAMESPACE))["distributions"]
+    stages: dict[str, float] = {}
+    for metric in found:
+        if (name := metric.key.metric.name).endswith(_SUFFIX):
+            stage = name.removesuffix(_SUFFIX)
+            stages[stage] = stages.get(stage, 0.0) + metric.committed.sum / 1e6
+    written = times(output)
+    rows, expected = sum(map(len, written)), sum(1 for _ in Path(folder).iterdir())
+    if code or rows != expected:
+        raise RuntimeError(f"{rows} rows of {expected} clips, exit code {code}")
+    return {"rows": rows, "stages": stages, "times": written}
+
+
+def times(output: str) -> list[list[float]]:
+    """When the rows of a dataset were made, in seconds since 1970; a list for each file, hence each bundle."""
+    tables = [pq.read_table(path, columns=["processed_at"]) for path in Path(output).glob("run=*/clips-*.parquet")]
+    return [sorted(moment.timestamp() for moment in table["processed_at"].to_pylist()) for table in tables]
+
+
+def encode(folder: str, output: str, *, one_by_one: bool, **settings: Any) -> dict[str, Any]:
+    """The vectors of a folder's clips by bulk_encode, or by a loop over encode."""
+    encoder = _encoders.setdefault("vec", Yamnet2Vec(**settings))
+    paths = sorted(Path(folder).iterdir())
+    vectors = [encoder.encode(path) for path in paths] if one_by_one else encoder.bulk_encode(paths)
+    return {"rows": len(vectors)}
+
+
+def batch(folder: str, output: str, **settings: Any) -> dict[str, Any]:
+    """The embeddings of a folder's clips by one call of YamnetEncoder."""
+    encoder = _encoders.setdefault("encoder", YamnetEncoder(**settings))
+    return {"rows": len(encoder.embed(sorted(Path(folder).iterdir())))}
+
+
+def export_model(folder: str, output: str) -> dict[str, Any]:
+    """Exports the weights as a SavedModel for the peer."""
+    export.export(model_store.resolve(None), folder)
+    return {}
+
+
+def ceilings(folder: str, output: str) -> dict[str, Any]:
+    """What this core can do at best."""
+    return {"gflops": machine.ceilings()}
+
+
+@contextlib.contextmanager
+def _results() -> Iterator[list[Any]]:
+    """The results of the pipelines that run meanwhile; the command keeps them to itself."""
+    results: list[Any] = []
+    original = beam.Pipeline.run
+
+    def run_and_keep(self: beam.Pipeline, *arguments: Any, **more: Any) -> Any:
+        result = original(self, *arguments, **more)
+        results.append(result)
+        return result
+
+    beam.Pipeline.run = run_and_keep
+    try:
+        yield results
+    finally:
+        beam.Pipeline.run = original
