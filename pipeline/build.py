@@ -18,6 +18,7 @@ from transforms.plan import PlanWork, Policy
 from transforms.pool import PoolClips
 from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
+from transforms.stores.https import HttpsAccess
 from transforms.write import Table, WriteRows
 from transforms.yamnet import Classes
 
@@ -52,6 +53,17 @@ class Job:
         mode = "force" if self.options.force else self.options.mode
         return Policy(self.run.pipeline_version, self.options.input, mode, self.options.drop_deleted)
 
+    @property
+    def http(self) -> HttpsAccess:
+        """Which web hosts may be asked."""
+        options = self.options
+        return HttpsAccess(
+            hosts=options.allow_http_host,
+            max_bytes=options.max_bytes,
+            timeout_s=options.http_timeout_s,
+            allowed_networks=options.allow_http_network,
+        )
+
     def table(self, kind: str, file_format: str, fields: Sequence[schemas.Field]) -> Table:
         """A table of the run's directory."""
         has_scores = any(field.name == "scores" for field in fields)
@@ -64,12 +76,17 @@ def build(root: beam.Pipeline, job: Job) -> None:
     clips, gone, planned = (
         root
         | "ListClips"
-        >> ListClips(options.input, uri_column=options.uri_column, metadata_columns=options.metadata_columns)
+        >> ListClips(
+            options.input,
+            uri_column=options.uri_column,
+            metadata_columns=options.metadata_columns,
+            http=job.http,
+        )
         | "PlanWork" >> PlanWork(options.output, job.policy)
     )
     segments = (
         clips
-        | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes)
+        | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes, http=job.http)
         | "DecodeClips"
         >> DecodeClips(failures=failures, max_duration_s=options.max_duration_s, max_patches=options.segment_patches)
         | "EmbedSegments" >> EmbedSegments(job.handler)

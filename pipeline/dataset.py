@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401  pa.compute
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from transforms import errors, runs, storage
@@ -36,7 +36,7 @@ class Dataset:
         uri = storage.normalise(uri)
         found = tuple(runs.committed(uri))
         if not found:
-            raise errors.UsageError(f"{uri} holds no committed run: give the --output of an embed run that was committed")
+            raise errors.UsageError(f"{uri} holds no committed run: give the --output of one")
         newest: dict[str, str] = {}
         for run in found:
             for file in runs.files(run, "index"):
@@ -73,7 +73,7 @@ class Dataset:
             files = runs.files(run, kind, "parquet")
             if not files:
                 raise errors.UsageError(
-                    f"run {run_id} has no Parquet rows of {kind}; embed with --sink=parquet and --rows=clip, patch or both"
+                    f"run {run_id} has no Parquet rows of {kind}: embed with --sink=parquet and --rows=both"
                 )
             for file in files:
                 yield from _newest_rows(file, wanted, columns, batch_rows)
@@ -110,9 +110,7 @@ class Dataset:
         }
 
 
-def _newest_rows(
-    file: str, wanted: pa.Array, columns: list[str] | None, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
+def _newest_rows(file: str, wanted: pa.Array, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
     with storage.open_binary(file) as source:
         parquet = pq.ParquetFile(source)
         read = None if columns is None else list(dict.fromkeys([*columns, "clip_id"]))

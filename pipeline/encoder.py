@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy.typing as npt
 from transforms import audio as decoding
 from transforms import errors, inference, model_store, segments, storage
 from transforms.segments import PATCH_HOP_S, SAMPLE_RATE_HZ, Cut, Waveform
+from transforms.stores.https import HttpsAccess
 from transforms.yamnet import Classes, Outputs, Precision
 
 Array = npt.NDArray[np.float32]
 Audio = npt.NDArray[Any] | str | Path | bytes | BinaryIO
 BATCH_SEGMENTS = 16
+MAX_WEB_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,10 +169,20 @@ def blocks_of(
         if isinstance(audio, bytes):
             source: BinaryIO = io.BytesIO(audio)
         elif isinstance(audio, (str, Path)):
-            source = stack.enter_context(storage.open_binary(storage.normalise(str(audio))))
+            uri = storage.normalise(str(audio))
+            source = stack.enter_context(storage.open_binary(uri, _access(uri)))
         else:
             source = audio
         yield from decoding.Decoder(source, target_rate_hz=target_rate_hz)
+
+
+def _access(uri: str) -> HttpsAccess:
+    """Leave to ask the one web host that the caller names; redirects elsewhere are refused."""
+    if not uri.startswith("https://"):
+        return storage.HTTPS_OFF
+    host = urllib.parse.urlsplit(uri)
+    name = host.hostname or ""
+    return HttpsAccess(hosts=(f"{name}:{host.port}" if host.port else name,), max_bytes=MAX_WEB_BYTES)
 
 
 def _mono(samples: npt.NDArray[Any]) -> Waveform:

@@ -29,7 +29,7 @@ class EmbedOptions:
     """The settings of one run."""
 
     input: tuple[str, ...] = _option(
-        (), "data", "audio to embed: path, URI, glob (** crosses folders), @LIST (text, CSV, JSONL, Parquet), bq:QUERY; repeatable",
+        (), "data", "audio to embed: path, URI, glob (** crosses folders), @LIST (text, CSV, JSONL, Parquet), bq:QUERY",
         metavar="WHERE",
     )  # fmt: skip
     output: str = _option("", "data", "dataset to add to: a folder or bucket prefix", metavar="DIR")
@@ -83,6 +83,15 @@ class EmbedOptions:
         metavar="S",
     )
     max_bytes: int = _option(2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N")
+    allow_http_host: tuple[str, ...] = _option(
+        (), "limits", "web host that https:// clips may come from: a.org, *.a.org, a.org:8443; repeatable; default none",
+        metavar="HOST",
+    )  # fmt: skip
+    allow_http_network: tuple[str, ...] = _option(
+        (), "limits", "network besides the public ones that web hosts may be in, such as 10.1.0.0/16; repeatable",
+        metavar="CIDR",
+    )  # fmt: skip
+    http_timeout_s: float = _option(300.0, "limits", "seconds that one https:// clip may take", metavar="S")
     segment_patches: int = _option(64, "tuning", "patches a segment: bounds the memory of long recordings", metavar="N")
     batch_segments: int = _option(16, "tuning", "segments a call of the network", metavar="N")
     progress: Literal["auto", "on", "off"] = _option("auto", "display", "live line on stderr; auto: on a terminal")
@@ -113,6 +122,7 @@ _BOUNDS = (
     ("batch_segments", 1, 4096),
     ("max_duration_s", 0.001, 1e9),
     ("max_bytes", 1, 1e15),
+    ("http_timeout_s", 0.1, 86_400),
 )
 
 

@@ -123,6 +123,7 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
         settings=dataclasses.asdict(options) | {"beam": beam_options.get_all_options(drop_default=True)},
         max_failure_ratio=options.max_failure_ratio,
         clip_formats=options.sink if options.rows != "patch" else (),
+        patch_formats=options.sink if options.rows != "clip" else (),
     )
     local = standard.runner in LOCAL_RUNNERS
     if local:

@@ -178,14 +178,17 @@ def open_audio(source: BinaryIO) -> Reader:
         return SoundFileReader(source)
     except soundfile.LibsndfileError as problem:
         refusal = f"libsndfile: {problem.error_string.strip(' .')}"
+        is_malformed = problem.code == 3  # a known format, damaged: SF_ERR_MALFORMED_FILE
     source.seek(0)
     try:
-        return AvReader(source)
+        reader = AvReader(source)
     except errors.UnknownFormatError as problem:
         message = f"it starts with {head!r}; {refusal}; {problem}"
         if _MAGIC.match(head):
             raise errors.CorruptAudioError(f"damaged or cut off at its start: {message}") from None
         raise errors.UnknownFormatError(f"not a known audio format: {message}") from None
+    reader.truncated = is_malformed
+    return reader
 
 
 # How files of the formats above and below begin: RIFF, RF64, Wave64, FLAC, Ogg, AIFF, CAF, AU, ID3, MP4, Matroska, ASF.
@@ -246,12 +249,16 @@ _MP3_SLACK = 2 * 1152  # samples of two MP3 frames: encoder delay and padding
 
 
 def _ends_ogg_stream(source: BinaryIO) -> bool:
-    """Whether the last Ogg page carries the end-of-stream flag (RFC 3533, section 6)."""
+    """Whether the last Ogg page is whole and carries the end-of-stream flag (RFC 3533, section 6)."""
     end = source.seek(0, io.SEEK_END)
     source.seek(max(0, end - (1 << 17)))  # a page has at most 65 307 bytes
     tail = source.read()
     page = tail.rfind(b"OggS")
-    return 0 <= page < len(tail) - 5 and bool(tail[page + 5] & 4)
+    if page < 0 or len(tail) < page + 27:
+        return False
+    lacing = tail[page + 27 : page + 27 + tail[page + 26]]
+    is_whole = len(tail) >= page + 27 + tail[page + 26] + sum(lacing)
+    return is_whole and bool(tail[page + 5] & 4)
 
 
 def _has_mp3_frame_count(source: BinaryIO) -> bool:
@@ -273,7 +280,8 @@ class AvReader:
         """Opens the first audio stream of `source`.
 
         Raises:
-          UnknownFormatError: FFmpeg cannot read it, or finds no sound in it.
+          UnknownFormatError: FFmpeg cannot read it.
+          EmptyAudioError: it finds no sound in it.
         """
         try:
             import av
@@ -287,10 +295,14 @@ class AvReader:
         except av.error.FFmpegError as problem:
             raise errors.UnknownFormatError(f"FFmpeg: {problem.strerror}") from problem
         if not self._container.streams.audio:
-            raise errors.UnknownFormatError(f"FFmpeg: a {self._container.format.name} file without an audio stream")
+            name = self._container.format.name
+            if name.endswith("_pipe"):
+                raise errors.UnknownFormatError(f"FFmpeg: a {name} file, a picture without an audio stream")
+            raise errors.EmptyAudioError(f"a {name} file without an audio stream")
         self._stream = self._container.streams.audio[0]
-        self.sample_rate_hz: int = self._stream.codec_context.sample_rate or 0
-        self.num_channels: int = self._stream.codec_context.channels or 0
+        codec = self._stream.codec_context  # None where the codec is unknown, as in a damaged index
+        self.sample_rate_hz: int = codec.sample_rate or 0 if codec else 0
+        self.num_channels: int = codec.channels or 0 if codec else 0
         self.truncated = False
         if not self.sample_rate_hz or not self.num_channels:
             raise errors.CorruptAudioError("the stream names neither a sample rate nor its channels")
@@ -320,7 +332,7 @@ class AvReader:
                 try:
                     frame = next(frames, None)
                     converted = to_float.resample(frame) if frame is not None else []
-                except self._av.error.FFmpegError:
+                except (self._av.error.FFmpegError, ValueError):  # ValueError: rate or channels change on the way
                     self.truncated = True
                     return
             if frame is None:

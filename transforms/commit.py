@@ -28,7 +28,7 @@ class RunInfo:
       model_version, pipeline_version: as in every row.
       settings: as resolved.
       max_failure_ratio: of dead to listed clips; above it the run is not committed.
-      clip_formats: how often the clips are written.
+      clip_formats, patch_formats: in which the clips and patches are written.
     """
 
     run_id: str
@@ -40,6 +40,7 @@ class RunInfo:
     settings: dict[str, Any]
     max_failure_ratio: float
     clip_formats: Sequence[str]
+    patch_formats: Sequence[str] = ()
 
 
 class CommitRun(beam.PTransform):
@@ -157,6 +158,8 @@ def _check(files: Sequence[WrittenFile], counts: Tally, run: RunInfo) -> None:
         rows[key] = rows.get(key, 0) + file.num_rows
     embedded, dead = (counts.get(word, 0) for word in ("embedded", "dead"))
     expected = {("clips", file_format): embedded for file_format in run.clip_formats}
+    num_patches = counts.get("num_patches", 0)
+    expected |= {("patches", file_format): num_patches for file_format in run.patch_formats}
     gone = counts.get("deleted", 0)
     expected |= {("dead_letters", "jsonl"): dead, ("index", "parquet"): embedded + dead + gone}
     wrong = [

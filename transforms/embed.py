@@ -1,6 +1,7 @@
 """EmbedSegments: segments in, embeddings and scores out, through Beam's RunInference with our ModelHandler."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +16,22 @@ STAGE = "EmbedSegments"
 BATCH_SEGMENTS = 16  # at most 1024 patches: 32 MB of samples
 
 
-class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
+class LazyYamnet:
+    """The network, loaded at its first use: a run without new clips does not wait for TensorFlow."""
+
+    def __init__(self, load: Callable[[], Yamnet]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._network: Yamnet | None = None
+
+    def network(self) -> Yamnet:
+        """The network; the first call loads and checks it."""
+        with self._lock:
+            self._network = self._network or self._load()
+        return self._network
+
+
+class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
     """Runs YAMNet on batches of segments; one copy of the network per process.
 
     Every segment gets a result: one on which the network raises carries a letter instead of embeddings.
@@ -43,7 +59,11 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
         self._precision: Precision = precision
         self._num_threads = num_threads
 
-    def load_model(self) -> Yamnet:
+    def load_model(self) -> LazyYamnet:
+        """The network, still to be loaded."""
+        return LazyYamnet(self._load)
+
+    def _load(self) -> Yamnet:
         """Loads and checks the network.
 
         Raises:
@@ -55,12 +75,12 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, Yamnet]):
     def run_inference(
         self,
         batch: Sequence[Segment],
-        model: Yamnet,
+        model: LazyYamnet,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> list[EmbeddedSegment]:
         """One result a segment, in order."""
         live = [segment for segment in batch if segment.letter is None]
-        results = iter(inference.embed_waveforms(model, [segment.waveform for segment in live]))
+        results = iter(inference.embed_waveforms(model.network(), [segment.waveform for segment in live]))
         return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
 
     def get_num_bytes(self, batch: Sequence[Segment]) -> int:

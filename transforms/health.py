@@ -72,27 +72,39 @@ class HealthMeter:
         self._energy += float(energy.sum())
         self._num_frames += len(frames)
         self._num_silent += int(np.count_nonzero(energy < SILENT_RMS**2 * FRAME_SAMPLES))
-        spectrum = scipy.fft.rfft(frames * _HANN, axis=1)
-        self._power += np.einsum("ij,ij->j", spectrum.real, spectrum.real, dtype=np.float64)
-        self._power += np.einsum("ij,ij->j", spectrum.imag, spectrum.imag, dtype=np.float64)
+        self._power += _power(frames * _HANN)
 
     def result(self) -> AudioHealth:
-        """The measures of all that was heard; call once, at the end."""
-        if len(self._rest):
-            last = np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest)))
-            self._hear_frames(last[None])
+        """The measures of all that was heard."""
+        rest = len(self._rest)
+        rest_energy = float(np.dot(self._rest, self._rest.astype(np.float64)))
+        energy, power = self._energy + rest_energy, self._power
+        if not power.any() and rest:
+            # A clip of less than a frame; elsewhere the cut edge of the last one would look like a wide band.
+            window = np.hanning(rest + 1)[:-1].astype(np.float32)
+            power = _power(np.pad(self._rest * window, (0, FRAME_SAMPLES - rest))[None])
         rms_db = bandwidth_hz = None
-        if self._energy > 0:
-            rms_db = float(10 * np.log10(self._energy / self._num_samples))
-            audible = self._power >= self._power.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10)
+        if energy > 0:
+            rms_db = float(10 * np.log10(energy / self._num_samples))
+            audible = power >= power.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10)
             bandwidth_hz = float(np.flatnonzero(audible)[-1] * SAMPLE_RATE_HZ / FRAME_SAMPLES)
+        num_frames = self._num_frames + bool(rest)
+        num_silent = self._num_silent + (bool(rest) and rest_energy < SILENT_RMS**2 * rest)
         return AudioHealth(
             peak=self._peak,
             rms_db=rms_db,
             clipped_fraction=self._num_clipped / max(1, self._num_decoded),
-            silent_fraction=self._num_silent / max(1, self._num_frames),
+            silent_fraction=num_silent / max(1, num_frames),
             bandwidth_hz=bandwidth_hz,
         )
 
 
 _HANN = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
+
+
+def _power(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Power spectrum [257] summed over windowed frames [num_frames, 512]."""
+    spectrum = scipy.fft.rfft(frames, axis=1)
+    real = np.einsum("ij,ij->j", spectrum.real, spectrum.real, dtype=np.float64)
+    imaginary = np.einsum("ij,ij->j", spectrum.imag, spectrum.imag, dtype=np.float64)
+    return np.asarray(real + imaginary)

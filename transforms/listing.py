@@ -10,6 +10,7 @@ import apache_beam as beam
 from transforms import errors, manifests, storage
 from transforms.manifests import LIST, QUERY, URI_COLUMN
 from transforms.records import Clip
+from transforms.stores.https import HttpsAccess
 
 BATCH_CLIPS = 1000
 STAT_THREADS = 16
@@ -22,7 +23,12 @@ class ListClips(beam.PTransform):
     """
 
     def __init__(
-        self, inputs: Sequence[str], *, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()
+        self,
+        inputs: Sequence[str],
+        *,
+        uri_column: str = URI_COLUMN,
+        metadata_columns: Sequence[str] = (),
+        http: HttpsAccess = storage.HTTPS_OFF,
     ) -> None:
         """Lists `inputs`.
 
@@ -30,10 +36,12 @@ class ListClips(beam.PTransform):
           inputs: each a URI, a glob, @ and the URI (or glob) of a list, or bq: and a query.
           uri_column: of lists that have columns.
           metadata_columns: of lists, to be carried to the rows.
+          http: which web hosts may be asked.
         """
         super().__init__()
         self._inputs = list(inputs)
         self._columns = uri_column, tuple(metadata_columns)
+        self._http = http
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[list[Clip]]:
         """Wires the transform."""
@@ -42,7 +50,7 @@ class ListClips(beam.PTransform):
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
             | "Expand" >> beam.FlatMap(clip_batches, *self._columns)
             | "Spread" >> beam.Reshuffle()  # one glob may list millions; stating them is for all workers
-            | "Stat" >> beam.Map(with_versions)
+            | "Stat" >> beam.Map(with_versions, self._http)
         )
 
 
@@ -74,17 +82,17 @@ def _expanded(uri: str, source: str, metadata: tuple[str | None, ...], *, may_be
         yield Clip.of(uri, None, None, source, metadata)
 
 
-def with_versions(batch: Iterable[Clip]) -> list[Clip]:
+def with_versions(batch: Iterable[Clip], http: HttpsAccess = storage.HTTPS_OFF) -> list[Clip]:
     """The same clips with the versions that listing did not give; those that cannot be had die in reading."""
     with concurrent.futures.ThreadPoolExecutor(STAT_THREADS) as pool:
-        return list(pool.map(_with_version, batch))
+        return list(pool.map(lambda clip: _with_version(clip, http), batch))
 
 
-def _with_version(clip: Clip) -> Clip:
+def _with_version(clip: Clip, http: HttpsAccess) -> Clip:
     if clip.source_version is not None:
         return clip
     try:
-        found = storage.stat(clip.uri)
+        found = storage.stat(clip.uri, http)
     except errors.SourceError:
         return clip
     return dataclasses.replace(clip, source_version=found.version, num_bytes=found.num_bytes)

@@ -82,7 +82,7 @@ def _rows(source: str) -> Generator[dict[str, Any] | str, None, None]:
         if source.endswith(".parquet"):
             yield from _parquet_rows(file, source)
             return
-        lines = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         if source.endswith(".csv"):
             yield from csv.DictReader(lines)
         elif source.endswith((".jsonl", ".ndjson")):

@@ -221,18 +221,25 @@ def _wheel_in(folder: Path) -> Path | None:
 def _take(source: str | None, class_map: str | None) -> Source:
     if source is None:
         return _from_wheel()
-    given = storage.read_bytes(storage.normalise(class_map)) if class_map else None
+    given = _source_file(storage.normalise(class_map)) if class_map else None
     if source.endswith((".h5", ".hdf5")):
         uri = storage.normalise(source)
-        weights = tensors.from_keras_h5(storage.read_bytes(uri), uri)
+        weights = tensors.from_keras_h5(_source_file(uri), uri)
         return Source(weights, given or _class_map_beside(uri), {"kind": "keras_h5", "location": uri})
-    if re.match(r"https?://|[\w-]+/yamnet/\d+$", source) and not storage.exists(source):
+    if storage.is_http(source) or (re.match(r"[\w-]+/yamnet/\d+$", source) and not storage.exists(source)):
         location, kind = _resolve_hub(source), "tf_hub"
     else:
         location, kind = storage.normalise(source), "checkpoint"
     prefix = _checkpoint_prefix(location)
     weights = tensors.from_checkpoint(prefix)
     return Source(weights, given or _class_map_beside(prefix), {"kind": kind, "location": source})
+
+
+def _source_file(uri: str) -> bytes:
+    try:
+        return storage.read_bytes(uri)
+    except errors.SourceError as problem:
+        raise errors.ModelError(str(problem)) from problem
 
 
 def _from_wheel() -> Source:

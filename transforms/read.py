@@ -23,6 +23,7 @@ from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.metrics import measure
 from transforms.records import Clip, DeadLetter, FetchedClip
 from transforms.stores.base import check
+from transforms.stores.https import HttpsAccess
 
 STAGE = "ReadClips"
 THREADS = 16  # of one process
@@ -33,24 +34,26 @@ AHEAD_BYTES = 256 << 20  # of them, by their listed sizes
 class ReadClips(beam.PTransform):
     """From Clip to FetchedClip."""
 
-    def __init__(self, *, failures: Failures, max_bytes: int | None = None) -> None:
-        """Reads clips of at most `max_bytes`; letters go to `failures`."""
+    def __init__(
+        self, *, failures: Failures, max_bytes: int | None = None, http: HttpsAccess = storage.HTTPS_OFF
+    ) -> None:
+        """Reads clips of at most `max_bytes`, from the web as `http` allows; letters go to `failures`."""
         super().__init__()
         self._failures = failures
-        self._max_bytes = max_bytes
+        self._limits = max_bytes, http
 
     def expand(self, clips: beam.PCollection[Clip]) -> beam.PCollection[FetchedClip]:
         """Wires the transform."""
         fetched = (
             clips
             | "Spread" >> beam.Reshuffle()  # only URIs cross it; all that follows is one fused stage
-            | "Fetch" >> beam.ParDo(_FetchFn(self._max_bytes)).with_outputs(DEAD, main="fetched")
+            | "Fetch" >> beam.ParDo(_FetchFn(*self._limits)).with_outputs(DEAD, main="fetched")
         )
         self._failures.add(fetched[DEAD])
         return fetched.fetched
 
 
-def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
+def fetch(clip: Clip, max_bytes: int | None = None, http: HttpsAccess = storage.HTTPS_OFF) -> FetchedClip:
     """Reads a clip: into memory, or a large one into a local file.
 
     Raises:
@@ -60,7 +63,7 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
     is_small = clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
     if is_small:
         buffer = io.BytesIO()
-        found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes)
+        found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes, http=http)
         data = buffer.getvalue()
         read = replace(clip, source_version=found.version, num_bytes=len(data))
         return FetchedClip(read, data, None, False, hashlib.sha256(data).hexdigest())
@@ -72,7 +75,7 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
     descriptor, path = tempfile.mkstemp(prefix="yamnet-beam-")
     try:
         with os.fdopen(descriptor, "w+b") as target:
-            found = storage.download(clip.uri, target, version=clip.source_version, max_bytes=max_bytes)
+            found = storage.download(clip.uri, target, version=clip.source_version, max_bytes=max_bytes, http=http)
     except BaseException:
         os.unlink(path)
         raise
@@ -83,8 +86,8 @@ def fetch(clip: Clip, max_bytes: int | None = None) -> FetchedClip:
 class _FetchFn(beam.DoFn):
     """Holds the threads, and the clips of the bundle that are on their way."""
 
-    def __init__(self, max_bytes: int | None) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int | None, http: HttpsAccess) -> None:
+        self._limits = max_bytes, http
 
     def setup(self) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix=STAGE)
@@ -94,7 +97,7 @@ class _FetchFn(beam.DoFn):
         self._ahead_bytes = 0
 
     def process(self, clip: Clip) -> Iterator[FetchedClip | Letter]:
-        self._ahead.append((clip, self._pool.submit(fetch, clip, self._max_bytes)))
+        self._ahead.append((clip, self._pool.submit(fetch, clip, *self._limits)))
         self._ahead_bytes += clip.num_bytes or 0
         while len(self._ahead) > 1 and (len(self._ahead) > AHEAD_CLIPS or self._ahead_bytes > AHEAD_BYTES):
             yield self._next()

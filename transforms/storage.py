@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from transforms import errors
+from transforms.stores import https
 from transforms.stores.base import Object, Store
 from transforms.stores.gcs import GcsStore
+from transforms.stores.https import HttpsAccess
 from transforms.stores.local import LocalStore
 from transforms.stores.others import BeamStore
 
 MEMORY_BYTES = 64 << 20  # larger objects go through a file on the local disk
+HTTPS_OFF = HttpsAccess(max_bytes=1)  # no host may be asked
 
 _LOCAL, _GCS, _OTHERS = LocalStore(), GcsStore(), BeamStore()
 
@@ -60,27 +63,46 @@ def matches(pattern: str) -> Iterator[Object]:
     return _store(pattern).matches(pattern)
 
 
-def stat(uri: str) -> Object:
-    """Size and version of one object.
+def stat(uri: str, http: HttpsAccess = HTTPS_OFF) -> Object:
+    """Size and version of one object; `http` says which web hosts may be asked.
 
     Raises:
       SourceError: it is not there or cannot be read.
       AccessError: permission or environment trouble.
     """
+    if is_http(uri):
+        return Object(uri, *https.stat(uri, http))
     return _store(uri).stat(uri)
 
 
-def download(uri: str, target: BinaryIO, *, version: str | None = None, max_bytes: int | None = None) -> Object:
+def download(
+    uri: str,
+    target: BinaryIO,
+    *,
+    version: str | None = None,
+    max_bytes: int | None = None,
+    http: HttpsAccess = HTTPS_OFF,
+) -> Object:
     """Writes the bytes of an object, verified, to a seekable file, and says which they were.
+
+    Args:
+      uri: of the object.
+      target: seekable, empty.
+      version: as it was listed; None for the newest.
+      max_bytes: that it may have.
+      http: which web hosts may be asked.
 
     Raises:
       SourceError: it is gone, has changed since it was listed, is too large, or cannot be read.
       AccessError: permission or environment trouble.
     """
+    if is_http(uri):
+        found = https.download(uri, target, http, version=version)
+        return Object(uri, target.tell(), found)
     return _store(uri).download(uri, target, version, max_bytes)
 
 
-def open_binary(uri: str) -> BinaryIO:
+def open_binary(uri: str, http: HttpsAccess = HTTPS_OFF) -> BinaryIO:
     """Opens an object for reading, seekable, at its start, its bytes as they are stored; remote ones are fetched first.
 
     Raises:
@@ -88,11 +110,11 @@ def open_binary(uri: str) -> BinaryIO:
     """
     if is_local(uri):
         return _LOCAL.open(uri)
-    found = stat(uri)
+    found = stat(uri, http)
     is_small = found.num_bytes is not None and found.num_bytes <= MEMORY_BYTES
     target: Any = io.BytesIO() if is_small else tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     try:
-        download(uri, target, version=found.version)
+        download(uri, target, version=found.version, http=http)
     except BaseException:
         target.close()
         raise

@@ -116,7 +116,7 @@ def from_npz(content: bytes, source: str) -> Weights:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             loaded = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as problem:
+    except (OSError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, EOFError) as problem:
         raise errors.ModelError(f"{source} is damaged ({problem})") from problem
     return checked(loaded, source)
 
@@ -146,7 +146,10 @@ def from_checkpoint(prefix: str) -> Weights:
         # Where a larger model wraps YAMNet and has layers of its own, YAMNet's hang from `_yamnet`.
         candidates = [key for key in candidates if "_yamnet/" in key] or candidates
         if candidates:
-            weights[tensor.name] = reader.get_tensor(min(candidates, key=len))
+            try:
+                weights[tensor.name] = reader.get_tensor(min(candidates, key=len))
+            except (tf.errors.OpError, ValueError, RuntimeError) as problem:
+                raise errors.ModelError(f"the checkpoint {prefix} is damaged: {problem}") from problem
     return checked(weights, prefix)
 
 

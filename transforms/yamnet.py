@@ -140,6 +140,8 @@ class Yamnet:
         The patches of all are laid one after the other into blocks of 64. The last block is filled up to one of a
         few sizes, so that TensorFlow prepares each size once.
         """
+        if not batch:
+            return []
         ends = np.cumsum([len(patches) for patches in batch])
         embeddings = np.empty((ends[-1], tensors.EMBEDDING_SIZE), np.float32)
         scores = np.empty((ends[-1], tensors.NUM_CLASSES), np.float32)

@@ -40,33 +40,40 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
 
 
 def environment(cores: Sequence[int]) -> dict[str, str]:
-    """For a process on `cores`: on one, all libraries are told to use one thread."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    """For a process on `cores`: on one, all libraries are told to use one thread. Bytecode is kept, as pip leaves it."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": ""}
     return {**os.environ, **quiet, **(SINGLE_THREADED if len(cores) == 1 else {})}
 
 
-def run_json(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> Any:
-    """What a script of this folder prints as JSON, run on `cores`."""
-    with pinned(cores):
-        done = subprocess.run(
-            [sys.executable, str(HERE / command[0]), *command[1:]],
-            env=environment(cores),
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    return json.loads(done.stdout)
+def python(code: str) -> list[str]:
+    """A command that runs code as if the peer's libraries were not here.
+
+    librosa brings scikit-learn, and Keras imports that wherever it finds it: 60 MB and a second that users of ours alone
+    do not pay. The worker processes of several still do.
+    """
+    return [sys.executable, "-c", f"import sys; sys.modules['sklearn'] = None; {code}"]
+
+
+EMBED = python("from pipeline.__main__ import main; sys.exit(main(['embed', *sys.argv[1:]]))")
+
+
+class JobError(RuntimeError):
+    """A job failed; the message is that of its error."""
+
+
+def say(what: str) -> None:
+    """Tells on stderr what is being measured."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 class Contestant:
     """A process that stays, so that imports and compilations happen once; see contestant.py."""
 
-    def __init__(self, module: str, cores: Sequence[int] = ONE_CORE, **settings: Any) -> None:
-        """Starts it; `settings` go with every job."""
-        self._settings = settings
+    def __init__(self, cores: Sequence[int] = ONE_CORE) -> None:
+        """Starts it on `cores`."""
         with pinned(cores):
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "contestant.py"), module],
+                [sys.executable, str(HERE / "contestant.py")],
                 env=environment(cores),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -79,24 +86,27 @@ class Contestant:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # ends its input, and with it the process
 
-    def ask(self, call: str, folder: Path, **more: Any) -> Figures:
-        """Does one job.
+    def ask(self, call: str, **job: Any) -> Figures:
+        """Does one job, such as ours.embed.
 
         Raises:
+          JobError: it failed.
           RuntimeError: the process died; its stderr has said why.
         """
         assert self._process.stdin
         assert self._process.stdout
-        job = {"call": call, "folder": str(folder), **self._settings, **more}
-        print(json.dumps(job), file=self._process.stdin, flush=True)
+        print(json.dumps({"call": call, **job}, default=str), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the process that measures died on {job}")
-        return json.loads(answer)
+            raise RuntimeError(f"the process that measures died on {call} {job}")
+        figures: Figures = json.loads(answer)
+        if "error" in figures:
+            raise JobError(figures["error"])
+        return figures
 
-    def per_clip(self, sizes: Sizes, call: str = "embed", **more: Any) -> Figures:
+    def per_clip(self, sizes: Sizes, call: str, **job: Any) -> Figures:
         """Milliseconds a clip without set-up: wall, processor and every stage; and the set-up's seconds."""
-        few, many = (self.ask(call, folder, **more) for folder in (sizes.few, sizes.many))
+        few, many = (self.ask(call, folder=folder, **job) for folder in (sizes.few, sizes.many))
         num_clips = sizes.num_many - sizes.num_few
         wall, cpu = ((many[key] - few[key]) * 1e3 / num_clips for key in ("seconds", "cpu_seconds"))
         stages = {

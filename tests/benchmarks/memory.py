@@ -3,21 +3,20 @@
 import contextlib
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from measure import CORES, ONE_CORE, Figures, environment, pinned
+from measure import CORES, EMBED, ONE_CORE, Figures, environment, pinned, python
 
 POLL_S = 0.05
 LONGEST_S = 40_000  # for --max_duration_s: 10 hours and some
 
 
 def peak_mb(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> list[float]:
-    """Runs a Python command; the peaks of it and of the processes it starts, the command's own first, in MB (1e6).
+    """Runs a command; the peaks of it and of the processes it starts, the command's own first, in MB (1e6).
 
     VmHWM belongs to a process' present image, so a small child does not inherit the peak of the process that forked it,
     as it does with getrusage.
@@ -27,9 +26,7 @@ def peak_mb(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> list[flo
     """
     peaks: dict[int, float] = {}
     with pinned(cores):
-        process = subprocess.Popen(
-            [sys.executable, *command], env=environment(cores), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        process = subprocess.Popen(command, env=environment(cores), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     drained = threading.Thread(target=_drain, args=(process,), daemon=True)
     drained.start()
     while process.poll() is None:
@@ -44,13 +41,13 @@ def peak_mb(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> list[flo
 
 def of_import(statement: str) -> float:
     """Peak of a process that only executes an import, in MB."""
-    return peak_mb(["-c", f"{statement}; import time; time.sleep({4 * POLL_S})"])[0]
+    return peak_mb(python(f"{statement}; import time; time.sleep({4 * POLL_S})"))[0]
 
 
 def of_embedding(folder: Path, *flags: str, cores: Sequence[int] = ONE_CORE) -> list[float]:
     """Peaks of `embed` over a folder, in MB."""
     with _scratch() as output:
-        command = ["-m", "pipeline", "embed", f"--input={folder}/*", f"--output={output}", "--progress=off"]
+        command = [*EMBED, f"--input={folder}/*", f"--output={output}", "--progress=off"]
         return peak_mb([*command, f"--max_duration_s={LONGEST_S}", *flags], cores)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import machine
 import pyarrow.parquet as pq
 from apache_beam.metrics import MetricsFilter
 
@@ -21,7 +20,7 @@ from transforms import export, model_store
 from transforms.metrics import NAMESPACE
 
 _SUFFIX = "_microseconds"
-_encoders: dict[str, Any] = {}
+_vec, _encoder = functools.cache(Yamnet2Vec), functools.cache(YamnetEncoder)
 model_store.load = functools.cache(model_store.load)
 
 
@@ -56,29 +55,29 @@ def times(output: str) -> list[list[float]]:
     return [sorted(moment.timestamp() for moment in table["processed_at"].to_pylist()) for table in tables]
 
 
-def encode(folder: str, output: str, *, one_by_one: bool, **settings: Any) -> dict[str, Any]:
-    """The vectors of a folder's clips by bulk_encode, or by a loop over encode."""
-    encoder = _encoders.setdefault("vec", Yamnet2Vec(**settings))
-    paths = sorted(Path(folder).iterdir())
-    vectors = [encoder.encode(path) for path in paths] if one_by_one else encoder.bulk_encode(paths)
-    return {"rows": len(vectors)}
+def bulk_encode(folder: str, output: str) -> dict[str, Any]:
+    """The vectors of a folder's clips by one call."""
+    return {"rows": len(_vec().bulk_encode(_paths(folder)))}
 
 
-def batch(folder: str, output: str, **settings: Any) -> dict[str, Any]:
+def encode_in_a_loop(folder: str, output: str) -> dict[str, Any]:
+    """The vectors of a folder's clips by a call for each."""
+    return {"rows": len([_vec().encode(path) for path in _paths(folder)])}
+
+
+def encoder_embed(folder: str, output: str) -> dict[str, Any]:
     """The embeddings of a folder's clips by one call of YamnetEncoder."""
-    encoder = _encoders.setdefault("encoder", YamnetEncoder(**settings))
-    return {"rows": len(encoder.embed(sorted(Path(folder).iterdir())))}
+    return {"rows": len(_encoder().embed(_paths(folder)))}
 
 
-def export_model(folder: str, output: str) -> dict[str, Any]:
+def export_model(to: str, output: str) -> dict[str, Any]:
     """Exports the weights as a SavedModel for the peer."""
-    export.export(model_store.resolve(None), folder)
-    return {}
+    export.export(model_store.resolve(None), to)
+    return {"model": to}
 
 
-def ceilings(folder: str, output: str) -> dict[str, Any]:
-    """What this core can do at best."""
-    return {"gflops": machine.ceilings()}
+def _paths(folder: str) -> list[Path]:
+    return sorted(Path(folder).iterdir())
 
 
 @contextlib.contextmanager

@@ -6,13 +6,12 @@ first to end; and in the same way for one process.
 """
 
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import ours
-from measure import CORES, ONE_CORE, Contestant, Figures, environment, pinned, ratios, spread_of
+from measure import CORES, EMBED, ONE_CORE, Contestant, Figures, environment, pinned, ratios, spread_of
 
 
 def steady_clips_per_s(times: list[list[float]], num_workers: int) -> float:
@@ -34,10 +33,10 @@ def measure(folder: Path, *, repetitions: int, num_workers: int = 2) -> Figures:
     """Clips a second of one process and of `num_workers`, in turns, and the ratios of the pairs."""
     one, several = [], []
     cores = CORES[:num_workers]
-    with Contestant("ours") as alone, Contestant("ours", cores, num_workers=num_workers) as together:
+    with Contestant() as alone, Contestant(cores) as together:
         for _ in range(repetitions):
             for contestant, expected, found in ((alone, 1, one), (together, num_workers, several)):
-                answer = contestant.ask("embed", folder)
+                answer = contestant.ask("ours.embed", folder=folder, num_workers=expected)
                 rate = steady_clips_per_s(answer["times"], expected)
                 found.append({"clips_per_s": rate, "seconds": answer["seconds"]})
     return {
@@ -52,7 +51,7 @@ def start_up(folder: Path) -> Figures:
     """Seconds from starting the command on one clip, on one core, to its row and to its end."""
     with tempfile.TemporaryDirectory(prefix="bench-output-") as output, pinned(ONE_CORE):
         clip = min(folder.iterdir())
-        command = ["-m", "pipeline", "embed", f"--input={clip}", f"--output={output}", "--progress=off"]
+        command = [*EMBED, f"--input={clip}", f"--output={output}", "--progress=off"]
         started = time.time()
-        subprocess.run([sys.executable, *command], env=environment(ONE_CORE), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env=environment(ONE_CORE), check=True, stdout=subprocess.DEVNULL)
         return {"end_s": time.time() - started, "first_row_s": ours.times(output)[0][0] - started}

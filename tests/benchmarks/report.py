@@ -1,6 +1,6 @@
 """What people read of the results: the figures in Markdown tables, and the bars they are held against."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Results = dict[str, Any]
@@ -32,11 +32,8 @@ def bars(results: Results) -> list[dict[str, Any]]:
         rows.append((f"a recording of {longest} adds, MB", found["recording_adds_mb"][longest], AT_MOST, 256))
     if found := results.get("growth"):
         rows.append(("time per clip, largest over smallest run", found["ratio"], AT_MOST, 1.1))
-    for name, contest in results["contests"].items():
-        for precision, ours in contest.items():
-            if precision != "naive":
-                label = f"stages over wall time, {name}, {precision}"
-                rows.append((label, ours["explained"]["median"], AT_LEAST, 0.9))
+    for name, precision, ours in _ours(results):
+        rows.append((f"stages over wall time, {name}, {precision}", ours["explained"], AT_LEAST, 0.9))
     return [
         {
             "figure": figure,
@@ -84,6 +81,14 @@ def quietness(results: Results) -> float:
     )
 
 
+def _ours(results: Results) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Clips, precision and figures of every contest of ours."""
+    for name, contest in results["contests"].items():
+        for who, figures in contest.items():
+            if who != "naive":
+                yield name, who, figures
+
+
 def _machine(results: Results) -> str:
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -93,8 +98,8 @@ def _machine(results: Results) -> str:
         f"{machine['processor']} (family/model/stepping {machine['family_model_stepping']}), {machine['cores']} cores, "
         f"{machine['memory_gb']:.0f} GB; features {', '.join(machine['features'])}: "
         f"{CLASSES[machine['feature_class']]}. "
-        f"Python {machine['python']}, {versions}. {results['started_at']}, effort {results['effort']}; "
-        f"the naive peer's SavedModel: {results['peer_model']}.",
+        f"Python {machine['python']}, {versions}. {results['started_at']}, effort {results['effort']}, "
+        f"{results['took_s'] / 60:.1f} min; the naive peer's SavedModel: {results['peer_model']}.",
         "",
         "One core and one thread unless it says otherwise; set-up taken off; medians (lowest-highest).",
     ]
@@ -124,7 +129,8 @@ def _contests(results: Results) -> str:
                 ratio, by_cpu = ranged(ours["over_naive"], 2), ranged(ours["over_naive_by_cpu_time"], 2)
                 rows.append((name, precision, ranged(ours["wall_ms"]), ratio, by_cpu, _setup(ours)))
     head = ("clips", "who", "ms a clip", "clips/s over naive", "by processor time", "set-up s")
-    return "## Against the naive peer\n\n" + table(head, rows)
+    reasons = [f"\n\n{who} is refused here: {why}" for who, why in results["refused"].items() if why]
+    return "## Against the naive peer\n\n" + table(head, rows) + "".join(reasons)
 
 
 def _setup(who: dict[str, Any]) -> str:
@@ -132,19 +138,14 @@ def _setup(who: dict[str, Any]) -> str:
 
 
 def _stages(results: Results) -> str:
-    columns = [
-        (f"{name}, {precision}", ours)
-        for name, contest in results["contests"].items()
-        for precision, ours in contest.items()
-        if precision != "naive"
-    ]
+    columns = [(f"{name}, {precision}", ours) for name, precision, ours in _ours(results)]
     stages = list(dict.fromkeys(stage for _, ours in columns for stage in ours["stages_ms"]))
     rows = [
         (stage, *(_ms(ours["stages_ms"][stage]) if stage in ours["stages_ms"] else "" for _, ours in columns))
         for stage in stages
     ]
     rows.append(("wall", *(_ms(ours["wall_ms"]) for _, ours in columns)))
-    rows.append(("stages / wall", *(f"{ours['explained']['median']:.2f}" for _, ours in columns)))
+    rows.append(("stages / wall", *(f"{ours['explained']:.2f}" for _, ours in columns)))
     return "## Stages, ms a clip\n\n" + table(("stage", *(name for name, _ in columns)), rows)
 
 
@@ -153,7 +154,7 @@ def _ms(spread: dict[str, Any]) -> str:
 
 
 def _network(results: Results) -> str:
-    gflops = results["machine"]["gflops"]
+    gflops = results["gflops"]
     text = "## Ceilings of one core\n\n" + table(
         ("matrix product", "GFLOP/s"), [(name.replace("_", " "), f"{value:.0f}") for name, value in gflops.items()]
     )

@@ -22,7 +22,7 @@ import processes
 import report
 import stages
 from efforts import EFFORTS, Effort
-from measure import Contestant, JobError, say
+from measure import Contestant, say
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def measure(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, 
         "started_at": started.isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "peer_model": peer_model or "our own export",
-        **_on_one_core(scratch, effort, peer_model or str(scratch / "savedmodel"), export=not peer_model),
+        **_on_one_core(scratch, effort, peer_model),
     }
     ten_seconds = clips.folder_of(scratch, duration_s=10, file_format="flac", count=effort.process_clips or 8)
     say("start-up")
@@ -74,31 +74,34 @@ def measure(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, 
     return results
 
 
-def _on_one_core(scratch: Path, effort: Effort, model: str, *, export: bool) -> dict[str, Any]:
+def _on_one_core(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, Any]:
     """What two processes on the same core are asked in turns: the naive peer, and ours."""
     results: dict[str, Any] = {}
-    with Contestant() as ours, Contestant(model=model) as naive:
+    with Contestant() as ours, Contestant() as naive:
         say("ceilings")
         results["gflops"] = ours.ask("machine.ceilings")["gflops"]
-        if export:
-            ours.ask("ours.export_model", to=model)
+        model = peer_model or ours.ask("ours.export_model", to=scratch / "savedmodel")["model"]
+        results["refused"] = contests.refused(scratch, effort.tiny, ours, effort.precisions)
         beam = contests.beam(scratch, effort.tiny, ours)
-        found = {
-            contest.name: contests.measure(scratch, contest, naive, ours, effort.precisions)
+        contestants = {"naive": (naive, {"call": "naive.embed", "model": model})}
+        for precision, reason in results["refused"].items():
+            if not reason:
+                contestants[precision] = (ours, {"call": "ours.embed", "precision": precision})
+        results["contests"] = {
+            contest.name: contests.measure(contests.sizes(scratch, contest), contest, contestants, beam)
             for contest in effort.contests
         }
-        for contest, name, precision, figures in report.each_of_ours(found):
-            figures["stages_ms"]["beam"] = beam
-        results |= {"contests": found}
         results["encoder"] = contests.encoder(scratch, effort.contests[0], ours)
         if effort.growth:
             results["growth"] = contests.growth(scratch, effort.growth, ours)
-        if "bfloat16" in effort.precisions:
+        if "bfloat16" in contestants:
             say("accuracy of bfloat16")
-            try:
-                results["accuracy"] = ours.ask("accuracy.compare")["accuracy"]
-            except JobError as problem:
-                say(str(problem))
+            results["accuracy"] = ours.ask("accuracy.compare")["accuracy"]
+    results["network"] = {
+        precision: stages.network(figures, precision, results["gflops"])
+        for precision, figures in results["contests"].get(stages.NETWORK_CLIPS, {}).items()
+        if precision != "naive"
+    }
     return results
 
 

@@ -22,11 +22,10 @@ def test_the_smallest_benchmark_measures_and_reports(tmp_path: Path) -> None:
     contest = results["contests"]["1 s FLAC"]
     ours, naive = contest["float32"], contest["naive"]
     assert set(ours["stages_ms"]) >= STAGES
-    assert sum(stage["median"] for stage in ours["stages_ms"].values()) == pytest.approx(
-        ours["explained"]["median"] * ours["wall_ms"]["median"]
-    )
+    explained_ms = sum(stage["median"] for stage in ours["stages_ms"].values())
+    assert ours["explained"] == pytest.approx(explained_ms / ours["wall_ms"]["median"])
     assert ours["over_naive"]["median"] == pytest.approx(naive["wall_ms"]["median"] / ours["wall_ms"]["median"])
-    assert results["machine"]["gflops"]["tensorflow_float32"] > 1
+    assert results["gflops"]["tensorflow_float32"] > 1
     assert 0 < results["start_up"]["first_row_s"] < results["start_up"]["end_s"]
     assert all(set(bar) == {"figure", "value", "sense", "bound", "met"} for bar in results["bars"])
     report = (tmp_path / "results.md").read_text()

@@ -73,7 +73,6 @@ def test_a_list_that_is_not_there_is_not_found(tmp_path, name):
         list(manifests.entries(str(tmp_path / name)))
 
 
-@pytest.mark.xfail(strict=True, reason="the byte order mark is taken for a part of the first word")
 @pytest.mark.parametrize("kind", ["csv", "txt"])
 def test_a_list_that_windows_marked_as_utf8_is_read(tmp_path, kind):
     path = Path(write(tmp_path, kind))

@@ -105,7 +105,6 @@ def test_a_class_map_that_is_named_is_taken(saved_model, model_directory, tmp_pa
     assert model_store.classes(str(tmp_path / "new")).names[0] == "Parole"
 
 
-@pytest.mark.xfail(strict=True, reason="storage.exists of an address on the web is an UnsupportedSchemeError")
 def test_a_hub_handle_is_a_source(hub, tmp_path):
     address, asked = hub
     description = model_store.fetch(f"{address}/google/yamnet/1", str(tmp_path / "new"))
@@ -114,7 +113,6 @@ def test_a_hub_handle_is_a_source(hub, tmp_path):
     assert asked == ["/google/yamnet/1?tf-hub-format=compressed"]
 
 
-@pytest.mark.xfail(strict=True, reason="storage.exists of an address on the web is an UnsupportedSchemeError")
 def test_a_hub_without_the_model_is_a_model_error_that_names_the_way_round(hub, tmp_path):
     address, _ = hub
     with pytest.raises(errors.ModelError, match=r"could not resolve .*/google/none/1.*from PyPI"):
@@ -128,19 +126,16 @@ def test_a_source_that_is_not_there_is_a_model_error(tmp_path, source):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="NotFoundError is a clip's error, not the model's")
 def test_an_h5_that_is_not_there_is_a_model_error(tmp_path):
     with pytest.raises(errors.ModelError, match=r"none\.h5"):
         model_store.fetch(str(tmp_path / "none.h5"), str(tmp_path / "new"))
 
 
-@pytest.mark.xfail(strict=True, reason="NotFoundError is a clip's error, not the model's")
 def test_a_class_map_that_is_not_there_is_a_model_error(saved_model, tmp_path):
     with pytest.raises(errors.ModelError, match=r"none\.csv"):
         model_store.fetch(str(saved_model), str(tmp_path / "new"), class_map=str(tmp_path / "none.csv"))
 
 
-@pytest.mark.xfail(strict=True, reason="TensorFlow's OpError comes through")
 def test_a_damaged_checkpoint_is_a_model_error(saved_model, tmp_path):
     copy = Path(shutil.copytree(saved_model, tmp_path / "copy"))
     data = next(copy.glob("variables/variables.data-*"))
