@@ -1,6 +1,7 @@
 """The command line: one subcommand each, every module imported when its command runs."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,14 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     options.add_model_arguments(model)
     demo = commands.add_parser("demo", help="make a few sounds, embed them, show the result", allow_abbrev=False)
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where to (default demo-output)")
-    return top, {"embed": embed, "model": model, "demo": demo}
+    info = commands.add_parser("info", help="say what a dataset holds", allow_abbrev=False)
+    compact = commands.add_parser(
+        "compact", help="rewrite the runs of a dataset as one: the newest row of each clip", allow_abbrev=False
+    )
+    compact.add_argument("--remove_old", action="store_true", help="remove the runs that went into it")
+    for command in (info, compact):
+        command.add_argument("dataset", metavar="DATASET", help="the --output of embed")
+    return top, {"embed": embed, "model": model, "demo": demo, "info": info, "compact": compact}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,26 +48,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     top, commands = parsers()
     arguments, unknown = top.parse_known_args(argv)
     command = arguments.command
-    known = options.flags_of(commands[command])
     try:
-        if command == "embed":
-            from pipeline import run
-
-            return run.embed(options.embed_options(vars(arguments)), options.beam_flags(unknown, known))
-        options.refuse_unknown(unknown, known)
-        if command == "model":
-            from pipeline import model
-
-            return model.command(arguments)
-        from pipeline import demo
-
-        return demo.command(arguments.output)
+        return _run(command, arguments, unknown, options.flags_of(commands[command]))
     except errors.YamnetBeamError as problem:
         print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
     except KeyboardInterrupt:
         print("\nInterrupted: nothing is committed, and the next run does the work.", file=sys.stderr)
         return 130
+
+
+def _run(command: str, arguments: argparse.Namespace, unknown: list[str], known: list[str]) -> int:
+    if command == "embed":
+        from pipeline import run
+
+        return run.embed(options.embed_options(vars(arguments)), options.beam_flags(unknown, known))
+    options.refuse_unknown(unknown, known)
+    match command:
+        case "model":
+            from pipeline import model
+
+            code = model.command(arguments)
+        case "info":
+            from pipeline import dataset
+
+            print(json.dumps(dataset.Dataset.open(arguments.dataset).info(), indent=1))
+            code = 0
+        case "compact":
+            from pipeline import compact
+
+            code = compact.command(arguments.dataset, remove_old=arguments.remove_old)
+        case _:
+            from pipeline import demo
+
+            code = demo.command(arguments.output)
+    return code
 
 
 if __name__ == "__main__":

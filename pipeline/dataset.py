@@ -9,7 +9,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from transforms import errors, runs, storage
-from transforms.runs import Run
+from transforms.runs import Done, Run
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Dataset:
 
     uri: str
     runs: tuple[Run, ...]
-    newest_run: dict[str, str]  # clip_id -> run_id of its row, for clips that have one
+    done: dict[str, Done]  # by clip_id, the newest that was done of it
+    rows: dict[str, Done]  # by clip_id, what was done when its newest row was made; clips without a row are left out
+    run_of: dict[str, str]  # by clip_id, the run_id that holds that row
 
     @classmethod
     def open(cls, uri: str) -> "Dataset":
@@ -37,20 +39,23 @@ class Dataset:
         found = tuple(runs.committed(uri))
         if not found:
             raise errors.UsageError(f"{uri} holds no committed run: give the --output of one")
-        newest: dict[str, str] = {}
+        done: dict[str, Done] = {}
+        rows: dict[str, Done] = {}
+        run_of: dict[str, str] = {}
         for run in found:
-            for file in runs.files(run, "index"):
-                for done in runs.read_index((run.manifest["finished_at"], file)):
-                    for item in done:
-                        if item.status == runs.EMBEDDED:
-                            newest[item.clip_id] = run.manifest["run_id"]
-                        elif item.status == runs.DROPPED:
-                            newest.pop(item.clip_id, None)
-        return cls(uri, found, newest)
+            for item in _index(run):
+                if not _is_older(item, done):
+                    done[item.clip_id] = item
+                if item.status == runs.EMBEDDED and not _is_older(item, rows):
+                    rows[item.clip_id] = item
+                    run_of[item.clip_id] = run.manifest["run_id"]
+        for clip_id in [clip_id for clip_id in rows if done[clip_id].status == runs.DROPPED]:
+            del rows[clip_id], run_of[clip_id]
+        return cls(uri, found, done, rows, run_of)
 
     def __len__(self) -> int:
         """Clips with a row."""
-        return len(self.newest_run)
+        return len(self.rows)
 
     def batches(
         self, columns: list[str] | None = None, *, kind: str = "clips", batch_rows: int = 4096
@@ -67,7 +72,7 @@ class Dataset:
         """
         for run in self.runs:
             run_id = run.manifest["run_id"]
-            wanted = pa.array([clip for clip, newest in self.newest_run.items() if newest == run_id], pa.string())
+            wanted = pa.array([clip for clip, newest in self.run_of.items() if newest == run_id], pa.string())
             if not len(wanted):
                 continue
             files = runs.files(run, kind, "parquet")
@@ -94,7 +99,7 @@ class Dataset:
 
     def info(self) -> dict[str, Any]:
         """Counts and versions, for people."""
-        newest = set(self.newest_run.values())
+        newest = set(self.run_of.values())
         last = self.runs[-1].manifest
         with_rows = [run.manifest for run in self.runs if run.manifest["run_id"] in newest]
         return {
@@ -108,6 +113,17 @@ class Dataset:
             "model_versions": sorted({manifest["model_version"] for manifest in with_rows}),
             "pipeline_versions": sorted({manifest["pipeline_version"] for manifest in with_rows}),
         }
+
+
+def _index(run: Run) -> Iterator[Done]:
+    for file in runs.files(run, "index"):
+        for batch in runs.read_index((run.manifest["finished_at"], file)):
+            yield from batch
+
+
+def _is_older(item: Done, than: dict[str, Done]) -> bool:
+    held = than.get(item.clip_id)
+    return held is not None and item.committed_at < held.committed_at
 
 
 def _newest_rows(file: str, wanted: pa.Array, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:

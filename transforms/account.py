@@ -55,7 +55,7 @@ class LetterRows(beam.PTransform):
 def of_row(row: Row) -> Row:
     """The index line of an embedded clip: the columns of `schemas.INDEX_FIELDS`."""
     same = ("clip_id", "uri", "source_version", "listed_by", "pipeline_version", "num_patches", "duration_s")
-    embedded = {"status": EMBEDDED, "code": None, "retryable": None, "attempt": 1}
+    embedded = {"status": EMBEDDED, "code": None, "retryable": None, "attempt": 1, "as_of": None}
     return {name: row[name] for name in same} | embedded
 
 
@@ -65,6 +65,7 @@ def of_letter(letter: DeadLetter, pipeline_version: str) -> Row:
     dead = {
         "pipeline_version": pipeline_version,
         "status": DEAD,
+        "as_of": None,
         "num_patches": 0,
         "duration_s": 0.0,
     }

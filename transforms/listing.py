@@ -3,13 +3,13 @@
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 
 from transforms import errors, manifests, storage
 from transforms.manifests import LIST, QUERY, URI_COLUMN
-from transforms.records import Clip
+from transforms.records import Batch, Clip
 from transforms.stores.https import HttpsAccess
 
 BATCH_CLIPS = 1000
@@ -43,7 +43,7 @@ class ListClips(beam.PTransform):
         self._columns = uri_column, tuple(metadata_columns)
         self._http = http
 
-    def expand(self, root: beam.Pipeline) -> beam.PCollection[list[Clip]]:
+    def expand(self, root: beam.Pipeline) -> beam.PCollection[Batch]:
         """Wires the transform."""
         return (
             root
@@ -54,12 +54,10 @@ class ListClips(beam.PTransform):
         )
 
 
-def clip_batches(
-    source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()
-) -> Iterator[list[Clip]]:
+def clip_batches(source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()) -> Iterator[Batch]:
     """The clips of one input in batches of 1000; those not listed by a glob have no version yet."""
     clips = iter(_clips(source, uri_column, metadata_columns))
-    while batch := list(itertools.islice(clips, BATCH_CLIPS)):
+    while batch := Batch(itertools.islice(clips, BATCH_CLIPS)):
         yield batch
 
 
@@ -82,10 +80,12 @@ def _expanded(uri: str, source: str, metadata: tuple[str | None, ...], *, may_be
         yield Clip.of(uri, None, None, source, metadata)
 
 
-def with_versions(batch: Iterable[Clip], http: HttpsAccess = storage.HTTPS_OFF) -> list[Clip]:
+def with_versions(batch: Batch, http: HttpsAccess = storage.HTTPS_OFF) -> Batch:
     """The same clips with the versions that listing did not give; those that cannot be had die in reading."""
+    if all(clip.source_version is not None for clip in batch):
+        return Batch(batch)
     with concurrent.futures.ThreadPoolExecutor(STAT_THREADS) as pool:
-        return list(pool.map(lambda clip: _with_version(clip, http), batch))
+        return Batch(pool.map(lambda clip: _with_version(clip, http), batch))
 
 
 def _with_version(clip: Clip, http: HttpsAccess) -> Clip:

@@ -3,12 +3,12 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import apache_beam as beam
 
 from transforms import runs
-from transforms.records import Clip, Row
+from transforms.records import Batch, Clip, Row
 from transforms.tally import Tally
 from transforms.wiring import Plan
 
@@ -47,7 +47,7 @@ class PlanWork(beam.PTransform):
         self._dataset = dataset
         self._policy = policy
 
-    def expand(self, batches: beam.PCollection[list[Clip]]) -> Plan:
+    def expand(self, batches: beam.PCollection[Batch]) -> Plan:
         """Wires the transform."""
         listed = batches | "PartitionListed" >> beam.FlatMap(partitioned)
         done = (
@@ -66,11 +66,11 @@ class PlanWork(beam.PTransform):
         return planned.clips, planned.gone, planned.tally
 
 
-def partitioned(batch: Iterable[Clip | runs.Done]) -> Iterator[tuple[int, list[Clip | runs.Done]]]:
+def partitioned(batch: Batch) -> Iterator[tuple[int, Batch]]:
     """Splits a batch by clip_id, so that a clip and what was done of it meet in one partition."""
-    parts: dict[int, list[Clip | runs.Done]] = {}
+    parts: dict[int, Batch] = {}
     for item in batch:
-        parts.setdefault(int(item.clip_id[:4], 16) % NUM_PARTITIONS, []).append(item)
+        parts.setdefault(int(item.clip_id[:4], 16) % NUM_PARTITIONS, Batch()).append(item)
     yield from parts.items()
 
 
@@ -99,7 +99,7 @@ def _verdict(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
     return "unchanged"
 
 
-def _decide(partition: tuple[int, dict[str, Iterable[list[Any]]]], policy: Policy) -> Iterator[Clip | Decided | Gone]:
+def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -> Iterator[Clip | Decided | Gone]:
     _, joined = partition
     done = runs.newest(item for batch in joined["done"] for item in batch)
     listed = {clip.clip_id: clip for batch in joined["listed"] for clip in batch}

@@ -41,6 +41,19 @@ class Clip:
     listed_by: str | None = None
     metadata: tuple[str | None, ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles by position: millions cross a shuffle, and the default looks every field up by name."""
+        fields = (
+            self.clip_id,
+            self.uri,
+            self.source_version,
+            self.num_bytes,
+            self.attempt,
+            self.listed_by,
+            self.metadata,
+        )
+        return Clip, fields
+
     @classmethod
     def of(
         cls,
@@ -52,6 +65,10 @@ class Clip:
     ) -> "Clip":
         """A clip by its URI."""
         return cls(clip_id(uri), uri, source_version, num_bytes, 1, listed_by, metadata)
+
+
+class Batch(list[Any]):
+    """Records that travel as one element: Beam's coders would pickle those of a plain list one by one."""
 
 
 @dataclass(frozen=True, slots=True)

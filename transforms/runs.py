@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from transforms import errors, storage
-from transforms.records import Row
+from transforms.records import Batch, Row
 
 SUCCESS_FILE, MANIFEST_FILE = "_SUCCESS", "manifest.json"
 
@@ -35,7 +35,7 @@ class Done(NamedTuple):
     """What a committed run says of a clip.
 
     Attributes:
-      committed_at: of the run; the newest counts.
+      committed_at: by the run that did it; the newest counts.
       the others: as in the index.
     """
 
@@ -61,6 +61,29 @@ def manifest_of(directory: str) -> Manifest | None:
         manifest: Manifest = json.loads(storage.read_bytes(storage.join(directory, SUCCESS_FILE)))
     except errors.NotFoundError:
         return None
+    return manifest
+
+
+def publish(directory: str, manifest: Manifest) -> Manifest:
+    """Commits a run: from now on it exists. A repetition by the same attempt changes nothing.
+
+    Returns:
+      The manifest that is committed.
+
+    Raises:
+      CommitError: another attempt has committed this run_id.
+    """
+    content = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    if not storage.create_exclusively(storage.join(directory, SUCCESS_FILE), content):
+        content = storage.read_bytes(storage.join(directory, SUCCESS_FILE))
+        held: Manifest = json.loads(content)
+        if held["attempt_id"] != manifest["attempt_id"]:
+            raise errors.CommitError(
+                f"run_id {held['run_id']} was committed by another execution at {held['finished_at']}; "
+                "nothing of this one counts. Leave --run_id out, or choose another"
+            )
+        manifest = held
+    storage.write_bytes(storage.join(directory, MANIFEST_FILE), content)
     return manifest
 
 
@@ -93,14 +116,14 @@ def index_files(dataset: str) -> Iterator[tuple[str, str]]:
             yield run.manifest["finished_at"], uri
 
 
-def read_index(file: tuple[str, str]) -> Iterator[list[Done]]:
+def read_index(file: tuple[str, str]) -> Iterator[Batch]:
     """The contents of one index file, in batches."""
     committed_at, uri = file
-    columns = list(Done._fields[1:])
+    columns = [*Done._fields[1:], "as_of"]
     with storage.open_binary(uri) as source:
         for batch in pq.ParquetFile(source).iter_batches(batch_size=10_000, columns=columns):
             values = [batch.column(name).to_pylist() for name in columns]
-            yield [Done(committed_at, *row) for row in zip(*values, strict=True)]
+            yield Batch(Done(as_of or committed_at, *row) for *row, as_of in zip(*values, strict=True))
 
 
 def newest(done: Iterable[Done]) -> dict[str, Done]:
@@ -125,6 +148,7 @@ def gone_row(done: Done, *, dropped: bool) -> Row:
         "code": None,
         "retryable": None,
         "attempt": done.attempt,
+        "as_of": None,
         "num_patches": 0,
         "duration_s": 0.0,
     }

@@ -5,8 +5,9 @@ the manifest names the files that count.
 """
 
 import json
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -36,6 +37,20 @@ class WrittenFile(NamedTuple):
     uri: str
     num_rows: int
     num_bytes: int
+
+
+def outputs_of(files: Iterable[WrittenFile]) -> list[dict[str, Any]]:
+    """Files as a manifest lists them, by names relative to the run's directory."""
+    return [
+        {
+            "path": os.path.basename(file.uri),
+            "kind": file.kind,
+            "format": file.file_format,
+            "rows": file.num_rows,
+            "bytes": file.num_bytes,
+        }
+        for file in sorted(files)
+    ]
 
 
 class Encoder(Protocol):

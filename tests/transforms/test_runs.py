@@ -25,6 +25,7 @@ def index_row(clip_id: str, source_version: str | None = "v1", status: str = "em
         "code": None if status == "embedded" else "not_found",
         "retryable": None if status == "embedded" else True,
         "attempt": 1,
+        "as_of": None,
         "num_patches": 2,
         "duration_s": 1.0,
     }
