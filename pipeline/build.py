@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 
@@ -20,6 +21,7 @@ from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
 from transforms.stores.https import HttpsAccess
 from transforms.write import Table, WriteRows
+from transforms.write_bigquery import WriteBigQuery
 from transforms.yamnet import Classes
 
 
@@ -104,17 +106,23 @@ def build(root: beam.Pipeline, job: Job) -> None:
             gone,
         ),
     }
+    lines_of: dict[str, Any] = {}
     if options.rows in ("clip", "both"):
+        lines_of["clips"] = rows
         fields = schemas.clip_fields(options.metadata_columns)
-        tables |= {job.table("clips", sink, fields): rows for sink in options.sink}
+        tables |= {job.table("clips", sink, fields): rows for sink in options.file_sinks}
     if options.rows in ("patch", "both"):
-        patches = segments | PatchRows(job.provenance, letters=letters)
-        tables |= {job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.sink}
+        lines_of["patches"] = patches = segments | PatchRows(job.provenance, letters=letters)
+        tables |= {job.table("patches", sink, schemas.PATCH_FIELDS): patches for sink in options.file_sinks}
     written = [
         lines | f"Write_{table.kind}_{table.file_format}" >> WriteRows(table, num_shards=options.num_shards)
         for table, lines in tables.items()
     ]
+    written += [
+        lines_of[table.kind] | f"Write_{table.kind}_bigquery" >> WriteBigQuery(table, temp_location=run.temp_location)
+        for table in run.tables
+    ]
     tallies = planned, *((rows, letters) | TallyClips())
-    _ = root | "CommitRun" >> CommitRun(run, files=tuple(written) | beam.Flatten(), tallies=tallies)
+    _ = root | "CommitRun" >> CommitRun(run, files=tuple(written) | beam.Flatten(), tallies=tallies, gone=[gone])
     if job.progress_path:
         _ = (*rows, *letters) | ReportProgress(job.progress_path)

@@ -18,6 +18,8 @@ from transforms import errors
 
 Settings = Mapping[str, Any]
 
+SINKS = ("parquet", "tfrecord", "bigquery")
+
 
 def _option(default: Any, group: str, help_text: str, **more: Any) -> Any:
     """One setting: its default, the group of the help it stands in, its help, and `metavar` or `choices`."""
@@ -43,9 +45,15 @@ class EmbedOptions:
         metavar="NAME[,NAME]",
     )
     sink: tuple[str, ...] = _option(
-        ("parquet",), "data", "how to write rows: parquet, tfrecord, or both", choices=("parquet", "tfrecord"),
+        ("parquet",), "data", "how to write rows: parquet, tfrecord, bigquery, or several of them",
         metavar="FORMAT[,FORMAT]",
     )  # fmt: skip
+    bigquery_table: str | None = _option(
+        None,
+        "data",
+        "table that --sink=bigquery keeps the newest row of each clip in; patches go to TABLE_patches",
+        metavar="PROJECT:DATASET.TABLE",
+    )
     rows: Literal["clip", "patch", "both"] = _option("clip", "data", "one row a clip, one a patch, or both")
     num_shards: int | None = _option(
         None, "data", "files a table; by default as many as the runner makes bundles", metavar="N"
@@ -84,9 +92,11 @@ class EmbedOptions:
     )
     max_bytes: int = _option(2 << 30, "limits", "larger files are dead letters; default 2 GiB", metavar="N")
     allow_http_host: tuple[str, ...] = _option(
-        (), "limits", "web host that https:// clips may come from: a.org, *.a.org, a.org:8443; repeatable; default none",
+        (),
+        "limits",
+        "web host that https:// clips may come from: a.org, *.a.org, a.org:8443; repeatable; default none",
         metavar="HOST",
-    )  # fmt: skip
+    )
     allow_http_network: tuple[str, ...] = _option(
         (), "limits", "network besides the public ones that web hosts may be in, such as 10.1.0.0/16; repeatable",
         metavar="CIDR",
@@ -112,6 +122,20 @@ class EmbedOptions:
                 raise errors.UsageError(f"--{name}={value}: it must lie between {low:g} and {high:g}")
         if self.run_id is not None and not _is_plain_name(self.run_id):
             raise errors.UsageError(f"--run_id={self.run_id!r}: use letters, digits, dot, dash and underscore")
+        for sink in self.sink:
+            if sink not in SINKS:
+                raise errors.UsageError(f"--sink={sink}: choose from {', '.join(SINKS)}")
+        if ("bigquery" in self.sink) != (self.bigquery_table is not None):
+            raise errors.UsageError("--sink=bigquery and --bigquery_table=PROJECT:DATASET.TABLE go together")
+        if self.bigquery_table is not None:
+            from transforms import warehouse  # with numpy: --help does without
+
+            warehouse.split(self.bigquery_table)
+
+    @property
+    def file_sinks(self) -> tuple[str, ...]:
+        """The sinks that write files."""
+        return tuple(sink for sink in self.sink if sink != "bigquery")
 
 
 _BOUNDS = (
@@ -166,9 +190,6 @@ def embed_options(flags: Settings) -> EmbedOptions:
     settings |= {name: value for name, value in flags.items() if name in names and value is not None}
     hints = typing.get_type_hints(EmbedOptions)
     checked = {name: _as_type(name, value, hints[name]) for name, value in settings.items()}
-    for sink in checked.get("sink", ()):
-        if sink not in ("parquet", "tfrecord"):
-            raise errors.UsageError(f"--sink={sink}: choose from parquet, tfrecord")
     return EmbedOptions(**checked)
 
 

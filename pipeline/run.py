@@ -17,7 +17,8 @@ from typing import Any
 
 from pipeline import report
 from pipeline.options import EmbedOptions
-from transforms import errors, manifests, model_store, runs, schemas, storage
+from transforms import errors, manifests, model_store, runs, schemas, storage, warehouse
+from transforms.warehouse import WarehouseTable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3  # exit codes
 NUMERICS = 1  # raised by hand whenever the same settings would give other numbers or columns
@@ -32,6 +33,8 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
     """
     check_inputs(options.input)
     options = dataclasses.replace(options, metadata_columns=metadata_columns(options))
+    if options.bigquery_table is not None:
+        warehouse.check_columns(schemas.clip_fields(options.metadata_columns))
     started = time.monotonic()
     model_directory = model_store.resolve(options.model)
     model = model_store.describe(model_directory)
@@ -89,7 +92,7 @@ def metadata_columns(options: EmbedOptions) -> tuple[str, ...]:
 
 def pipeline_version(options: EmbedOptions, model_version: str) -> str:
     """Hash of all that changes the numbers or the columns of a row."""
-    settings = {
+    settings: dict[str, Any] = {
         "numerics": NUMERICS,
         "model_version": model_version,
         "precision": options.precision,
@@ -98,12 +101,44 @@ def pipeline_version(options: EmbedOptions, model_version: str) -> str:
         "metadata_columns": options.metadata_columns,
         "sink": sorted(options.sink),
     }
+    if options.bigquery_table is not None:  # another table lacks the rows that are unchanged here
+        settings["bigquery_table"] = warehouse.split(options.bigquery_table)
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def bigquery_tables(options: EmbedOptions, attempt_id: str) -> tuple[WarehouseTable, ...]:
+    """The tables of --bigquery_table for one execution."""
+    if options.bigquery_table is None:
+        return ()
+    fields: dict[str, Sequence[schemas.Field]] = {}
+    if options.rows in ("clip", "both"):
+        fields["clips"] = schemas.clip_fields(options.metadata_columns)
+    if options.rows in ("patch", "both"):
+        fields["patches"] = schemas.PATCH_FIELDS
+    return tuple(warehouse.table(kind, options.bigquery_table, attempt_id, columns) for kind, columns in fields.items())
+
+
+def load_location(options: EmbedOptions, temp_location: str | None, attempt_id: str) -> str | None:
+    """Where the files that BigQuery loads are put: in a folder of this execution, below Beam's --temp_location.
+
+    Raises:
+      UsageError: neither that nor --output is in Google Cloud Storage, where BigQuery loads from.
+    """
+    if options.bigquery_table is None:
+        return None
+    if temp_location and temp_location.startswith("gs://"):
+        return storage.join(temp_location, f"yamnet-beam-{attempt_id}")
+    if options.output.startswith("gs://"):
+        return storage.join(options.output, f".tmp-{attempt_id}")
+    raise errors.UsageError(
+        f"--sink=bigquery loads through Google Cloud Storage, and --output={options.output} is not there: "
+        "add --temp_location=gs://BUCKET/tmp"
+    )
 
 
 def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str) -> None:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 
     from pipeline.build import Job, build
     from transforms.commit import RunInfo
@@ -113,9 +148,10 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
     standard = beam_options.view_as(StandardOptions)
     # By the name DirectRunner, Beam first tries to download Prism.
     standard.runner = standard.runner or "FnApiRunner"
+    attempt_id = uuid.uuid4().hex
     run = RunInfo(
         run_id=str(options.run_id),
-        attempt_id=uuid.uuid4().hex,
+        attempt_id=attempt_id,
         directory=directory,
         started_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
         model_version=model["fingerprint"],
@@ -124,6 +160,8 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
         max_failure_ratio=options.max_failure_ratio,
         clip_formats=options.sink if options.rows != "patch" else (),
         patch_formats=options.sink if options.rows != "clip" else (),
+        tables=bigquery_tables(options, attempt_id),
+        temp_location=load_location(options, beam_options.view_as(GoogleCloudOptions).temp_location, attempt_id),
     )
     local = standard.runner in LOCAL_RUNNERS
     if local:
@@ -172,7 +210,7 @@ def _ours(problem: BaseException) -> errors.RunError | None:
             return seen
         seen = seen.__cause__ or seen.__context__
     text = str(problem)
-    for kind in (errors.ModelError, errors.CommitError, errors.UsageError):
+    for kind in (errors.ModelError, errors.AccessError, errors.CommitError, errors.UsageError):
         # Runners that work in other processes send errors home as text.
         name = f"{kind.__module__}.{kind.__qualname__}: "
         if name in text:

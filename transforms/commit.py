@@ -1,4 +1,8 @@
-"""CommitRun: after all files are written, one step that makes the run exist, or refuses to."""
+"""CommitRun: after all files are written, one step that makes the run exist, or refuses to.
+
+In BigQuery a run appears before its _SUCCESS: a commit that dies between the two is repeated, by the runner or with the
+command, and merges the same rows, or newer ones of the same clips, again.
+"""
 
 import datetime
 import json
@@ -9,11 +13,13 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms import errors, runs, storage, tally
+from transforms import errors, runs, storage, tally, warehouse
+from transforms.records import Row
 from transforms.runs import Manifest
 from transforms.tally import Tally
-from transforms.wiring import Tallies
-from transforms.writers import WrittenFile
+from transforms.warehouse import WarehouseTable
+from transforms.wiring import Rows, Tallies
+from transforms.writers import WrittenFile, outputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class RunInfo:
       settings: as resolved.
       max_failure_ratio: of dead to listed clips; above it the run is not committed.
       clip_formats, patch_formats: in which the clips and patches are written.
+      tables: of BigQuery, that the run is merged into.
+      temp_location: of this execution alone; what is left there goes with the commit.
     """
 
     run_id: str
@@ -41,6 +49,8 @@ class RunInfo:
     max_failure_ratio: float
     clip_formats: Sequence[str]
     patch_formats: Sequence[str] = ()
+    tables: Sequence[WarehouseTable] = ()
+    temp_location: str | None = None
 
 
 class CommitRun(beam.PTransform):
@@ -52,18 +62,24 @@ class CommitRun(beam.PTransform):
         *,
         files: beam.PCollection[WrittenFile],
         tallies: Tallies,
+        gone: Rows = (),
     ) -> None:
-        """Commits `run` with these files and counts."""
+        """Commits `run` with these files and counts; `gone` are index lines of clips whose source is gone."""
         super().__init__()
         self._run = run
         self._files = files
         self._tallies = list(tallies)
+        self._gone = gone
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[Manifest]:
         """Wires the transform."""
         sums = [
             tallies | f"Sum{number}" >> beam.CombineGlobally(tally.add).without_defaults()
             for number, tallies in enumerate(self._tallies)
+        ]
+        dropped = [
+            beam.pvalue.AsList(lines | f"Dropped{number}" >> beam.FlatMap(_dropped_id))
+            for number, lines in enumerate(self._gone)
         ]
         return (
             root
@@ -73,49 +89,40 @@ class CommitRun(beam.PTransform):
                 _commit_once,
                 beam.pvalue.AsList(self._files),
                 beam.pvalue.AsList(tuple(sums) | "Tallies" >> beam.Flatten()),
+                *dropped,
             )
         )
 
 
-def commit(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Manifest:
+def commit(run: RunInfo, files: Sequence[WrittenFile], counts: Tally, dropped: Sequence[str] = ()) -> Manifest:
     """Writes manifest and _SUCCESS, or only the manifest if the gate refuses the run.
 
-    The run's other files, left by bundles that ran twice or by an earlier attempt, are deleted.
+    Before _SUCCESS, BigQuery's tables take the run in, and lose the clips in `dropped`. The run's other files, left by
+    bundles that ran twice or by an earlier attempt, are deleted, and so is all that was only on the way to BigQuery.
 
     Raises:
       CommitError: the counts do not add up, or another attempt has committed this run_id.
     """
     _check(files, counts, run)
     manifest = manifest_of(run, files, counts)
-    content = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
     if manifest["refused"] is None:
-        success = storage.join(run.directory, runs.SUCCESS_FILE)
-        if not storage.create_exclusively(success, content):
-            content = storage.read_bytes(success)
-            manifest = json.loads(content)
-            if manifest["attempt_id"] != run.attempt_id:
-                raise errors.CommitError(
-                    f"run_id {run.run_id} was committed by another execution at {manifest['finished_at']}; "
-                    "nothing of this one counts. Leave --run_id out, or choose another"
-                )
+        if runs.manifest_of(run.directory) is None:  # else a repetition, or a run_id that is taken
+            _merge(run, files, dropped)
+        manifest = runs.publish(run.directory, manifest)
         _delete_leftovers(run.directory, manifest)
-    storage.write_bytes(storage.join(run.directory, runs.MANIFEST_FILE), content)
+    else:
+        content = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        storage.write_bytes(storage.join(run.directory, runs.MANIFEST_FILE), content)
+    for table in run.tables:
+        warehouse.drop_staging(table)
+    if run.temp_location:
+        storage.delete([found.uri for found in storage.matches(storage.join(run.temp_location, "**"))])
     return manifest
 
 
 def manifest_of(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Manifest:
     """The manifest of a finished run."""
     listed, dead = int(counts.get("listed", 0)), int(counts.get("dead", 0))
-    outputs = [
-        {
-            "path": os.path.basename(file.uri),
-            "kind": file.kind,
-            "format": file.file_format,
-            "rows": file.num_rows,
-            "bytes": file.num_bytes,
-        }
-        for file in sorted(files)
-    ]
     return {
         "format": 1,
         "run_id": run.run_id,
@@ -135,7 +142,7 @@ def manifest_of(run: RunInfo, files: Sequence[WrittenFile], counts: Tally) -> Ma
         "model_version": run.model_version,
         "pipeline_version": run.pipeline_version,
         "settings": run.settings,
-        "outputs": outputs,
+        "outputs": outputs_of(files),
         "started_at": run.started_at,
         "finished_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
     }
@@ -178,8 +185,26 @@ def _delete_leftovers(directory: str, manifest: Manifest) -> None:
         runs.SUCCESS_FILE,
         runs.MANIFEST_FILE,
     }
-    storage.delete([uri for uri in storage.children(directory) if os.path.basename(uri) not in keep])
+    names = {os.path.basename(uri): uri for uri in storage.children(directory)}
+    # Another execution may be about to find that _SUCCESS is there: its attempt at it is its own.
+    storage.delete([uri for name, uri in names.items() if name not in keep and f".{runs.SUCCESS_FILE}." not in name])
 
 
-def _commit_once(run: RunInfo, files: list[WrittenFile], tallies: list[Tally]) -> Iterator[Manifest]:
-    yield commit(run, files, tally.add(tallies))
+def _merge(run: RunInfo, files: Sequence[WrittenFile], dropped: Sequence[str]) -> None:
+    loaded = {file.kind for file in files if file.file_format == warehouse.FORMAT and file.num_rows}
+    for table in run.tables:
+        if table.kind in loaded:  # a merge reads the whole target: not for nothing
+            warehouse.merge(table)
+        if dropped:
+            warehouse.delete(table, dropped, datetime.datetime.fromisoformat(run.started_at))
+
+
+def _dropped_id(line: Row) -> Iterator[str]:
+    if line["status"] == runs.DROPPED:
+        yield line["clip_id"]
+
+
+def _commit_once(
+    run: RunInfo, files: list[WrittenFile], tallies: list[Tally], *dropped: list[str]
+) -> Iterator[Manifest]:
+    yield commit(run, files, tally.add(tallies), [clip_id for ids in dropped for clip_id in ids])

@@ -1,4 +1,4 @@
-"""Owns the columns: one list of fields, from which the Arrow schema and the tf.Example encoding follow.
+"""Owns the columns: one list of fields, from which Arrow, tf.Example and BigQuery schemas follow.
 
 A row is a dict by column name; optional columns may hold None.
 """
@@ -125,6 +125,7 @@ INDEX_FIELDS = (
     Field("code", "string", "of the dead letter", optional=True),
     Field("retryable", "bool", "of the dead letter", optional=True),
     Field("attempt", "int", "how often it was tried"),
+    Field("as_of", "string", "when the line was first committed, if another run did that", optional=True),
     Field("num_patches", "int", "of the row; 0 for the dead"),
     Field("duration_s", "float", "of the row; 0 for the dead"),
 )
@@ -144,6 +145,20 @@ _ARROW_TYPES: dict[Kind, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", tz="UTC"),
     "classes": pa.list_(_CLASS_STRUCT),
+}
+_BIGQUERY_CLASS = (
+    ("index", "INTEGER", "of the class, 0 to 520"),
+    ("mid", "STRING", "AudioSet's identifier of the class"),
+    ("name", "STRING", "of the class"),
+    ("score", "FLOAT", "mean over patches"),
+)
+_BIGQUERY_TYPES: dict[Kind, str] = {  # the names that BigQuery answers with; FLOAT is FLOAT64, INTEGER INT64
+    "string": "STRING",
+    "int": "INTEGER",
+    "float": "FLOAT",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+    "vector": "FLOAT",
 }
 
 
@@ -210,6 +225,32 @@ def example_spec(fields: Sequence[Field]) -> dict[str, Any]:
         else:
             spec[field.name] = tf.io.FixedLenFeature([field.size] if field.kind == "vector" else [], kind)
     return spec
+
+
+def bigquery_schema(fields: Sequence[Field]) -> list[dict[str, Any]]:
+    """The columns as BigQuery's interface names them; vectors are repeated FLOAT64, which never hold null."""
+    return [_bigquery_column(field) for field in fields]
+
+
+def _bigquery_column(field: Field) -> dict[str, Any]:
+    if field.kind == "classes":
+        parts = [
+            {"name": name, "type": kind, "mode": "REQUIRED", "description": description}
+            for name, kind, description in _BIGQUERY_CLASS
+        ]
+        return {
+            "name": field.name,
+            "type": "RECORD",
+            "mode": "REPEATED",
+            "description": field.description,
+            "fields": parts,
+        }
+    return {
+        "name": field.name,
+        "type": _BIGQUERY_TYPES[field.kind],
+        "mode": "REPEATED" if field.kind == "vector" else "NULLABLE" if field.optional else "REQUIRED",
+        "description": field.description,
+    }
 
 
 def _lists(lists: list[list[Any]], kind: Kind) -> pa.Array:

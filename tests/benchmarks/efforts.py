@@ -65,15 +65,15 @@ DEFAULT = Effort(
 EFFORTS = {
     # For the test of this benchmark: every figure that is had in a second or two.
     "tiny": Effort(
-        contests=(Contest(1, "flac", 16, 80),),
-        tiny=tiny_clips(192, 1),
+        contests=(Contest(1, "flac", 16, 64),),
+        tiny=tiny_clips(128, 1),
         precisions=("float32",),
     ),
     "quick": Effort(
         contests=(Contest(10, "flac", 16, 64), Contest(10, "wav", 16, 64)),
         tiny=tiny_clips(576, 1),
         recordings=(("10 min", 600, 44_100, 2),),
-        process_clips=96,
+        process_clips=128,
     ),
     "default": DEFAULT,
     "full": DEFAULT._replace(

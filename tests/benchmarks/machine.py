@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SIZES = (512, 1024, 2048)
-SECONDS = 0.3  # of each size, after one call to warm up
+SECONDS = 0.2  # of each size, after one call to warm up
 FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
 PACKAGES = ("apache-beam", "tensorflow", "numpy", "soundfile", "soxr", "librosa")
 

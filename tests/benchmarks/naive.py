@@ -36,7 +36,12 @@ class NaiveFn(beam.DoFn):
 @functools.cache
 def load(model: str) -> Any:
     """The SavedModel; it stays loaded from run to run, as ours does."""
-    return tf.saved_model.load(model)
+    found: Any = tf.saved_model.load(model)
+    if hasattr(found, "layer-1"):  # TF-Hub's module as a Keras layer, as the published wheel has it
+        module = getattr(found, "layer-1").layer._func
+        module.keep_alive = found  # its variables die with the wrapper
+        return module
+    return found
 
 
 def _floats(values: Any) -> tf.train.Feature:

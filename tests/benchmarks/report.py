@@ -144,6 +144,8 @@ def _stages(results: Results) -> str:
         (stage, *(_ms(ours["stages_ms"][stage]) if stage in ours["stages_ms"] else "" for _, ours in columns))
         for stage in stages
     ]
+    unexplained = [(1 - ours["explained"]) * ours["wall_ms"]["median"] for _, ours in columns]
+    rows.append(("unexplained", *(f"{ms:.2f}" for ms in unexplained)))
     rows.append(("wall", *(_ms(ours["wall_ms"]) for _, ours in columns)))
     rows.append(("stages / wall", *(f"{ours['explained']:.2f}" for _, ours in columns)))
     return "## Stages, ms a clip\n\n" + table(("stage", *(name for name, _ in columns)), rows)

@@ -1,6 +1,6 @@
 """Measures the pipeline against what one writes without it, and what it needs: `make bench`.
 
-    python tests/benchmarks/run.py [--quick | --full] [--output DIR] [--peer_model SAVEDMODEL]
+    python tests/benchmarks/run.py [--quick | --full] [--output DIR] [--peer_model MODEL]
 
 Prints a Markdown report, and leaves it with all figures in DIR: results.json, results.md. Bars that are missed are
 reported, and the exit code is 0 all the same: on a machine that others use, too, bars are missed.
@@ -34,7 +34,10 @@ def main() -> int:
     parser.set_defaults(effort="default")
     parser.add_argument("--output", type=Path, default=Path("build/bench"), metavar="DIR", help="for the results")
     parser.add_argument(
-        "--peer_model", metavar="SAVEDMODEL", help="for the peer, such as TF-Hub's; by default our own export"
+        "--peer_model",
+        default="export",
+        metavar="MODEL",
+        help="for the peer: export, our own with batch norm folded (default); published, TF-Hub's; or a SavedModel",
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -48,13 +51,13 @@ def main() -> int:
     return 0
 
 
-def measure(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, Any]:
+def measure(scratch: Path, effort: Effort, peer_model: str) -> dict[str, Any]:
     """All figures of an effort."""
     started = datetime.datetime.now(datetime.timezone.utc)
     results: dict[str, Any] = {
         "started_at": started.isoformat(timespec="seconds"),
         "machine": machine.describe(),
-        "peer_model": peer_model or "our own export",
+        "peer_model": peer_model,
         **_on_one_core(scratch, effort, peer_model),
     }
     ten_seconds = clips.folder_of(scratch, duration_s=10, file_format="flac", count=effort.process_clips or 8)
@@ -74,13 +77,15 @@ def measure(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, 
     return results
 
 
-def _on_one_core(scratch: Path, effort: Effort, peer_model: str | None) -> dict[str, Any]:
+def _on_one_core(scratch: Path, effort: Effort, peer_model: str) -> dict[str, Any]:
     """What two processes on the same core are asked in turns: the naive peer, and ours."""
     results: dict[str, Any] = {}
     with Contestant() as ours, Contestant() as naive:
         say("ceilings")
         results["gflops"] = ours.ask("machine.ceilings")["gflops"]
-        model = peer_model or ours.ask("ours.export_model", to=scratch / "savedmodel")["model"]
+        model = peer_model
+        if model in ("export", "published"):
+            model = ours.ask(f"ours.{model}_model", to=scratch / "model")["model"]
         results["refused"] = contests.refused(scratch, effort.tiny, ours, effort.precisions)
         beam = contests.beam(scratch, effort.tiny, ours)
         contestants = {"naive": (naive, {"call": "naive.embed", "model": model})}

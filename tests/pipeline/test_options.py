@@ -41,12 +41,15 @@ def test_switches_take_the_strings_of_template_services(flag: str, value: bool) 
         ("--top_classes=999", "between 0 and 521"),
         ("--run_id=a/b", "letters, digits"),
         ("--run_id=..", "letters, digits"),
-        ("--sink=csv", "choose from parquet, tfrecord"),
+        ("--sink=csv", "choose from parquet, tfrecord, bigquery"),
+        ("--sink=bigquery", "go together"),
+        ("--bigquery_table=p:d.t", "go together"),
+        ("--sink=bigquery --bigquery_table=d.t", "PROJECT:DATASET.TABLE, as in"),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_the_bound(flag: str, words: str) -> None:
     with pytest.raises(errors.UsageError, match=words):
-        parse(flag)
+        parse(*flag.split())
 
 
 def test_flags_override_the_config_file(tmp_path: Path) -> None:
