@@ -30,8 +30,12 @@ check: setup  ## format, lint, types, import floors, tests: the whole truth
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: setup  ## measure against the naive pipeline
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/.benchmarks  ## measure against the naive pipeline
+	$(BIN)/python tests/benchmarks/run.py
+
+$(VENV)/.benchmarks: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gcp,test,bench]'
+	@touch $@
 
 format: setup  ## format the code
 	$(BIN)/ruff format .

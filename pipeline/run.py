@@ -138,7 +138,7 @@ def load_location(options: EmbedOptions, temp_location: str | None, attempt_id: 
 
 def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str) -> None:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
 
     from pipeline.build import Job, build
     from transforms.commit import RunInfo
@@ -164,6 +164,7 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
         temp_location=load_location(options, beam_options.view_as(GoogleCloudOptions).temp_location, attempt_id),
     )
     local = standard.runner in LOCAL_RUNNERS
+    alone = local and beam_options.view_as(DirectOptions).direct_num_workers == 1
     if local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
     with _live_progress(options.progress if local else "off") as progress_path:
@@ -171,7 +172,10 @@ def _run(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any]
             options=options,
             run=run,
             handler=YamnetModelHandler(
-                str(options.model), precision=options.precision, batch_segments=options.batch_segments
+                str(options.model),
+                precision=options.precision,
+                batch_segments=options.batch_segments,
+                num_threads=None if alone else 1,  # of several processes, each has a core
             ),
             classes=model_store.classes(str(options.model)),
             progress_path=progress_path,

@@ -24,6 +24,7 @@ from transforms.stopwatch import measure
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
 BLOCK_VALUES = 1 << 21  # samples times channels decoded at a time: 8 MB, 23 s of CD stereo
+PROBE_SAMPLES = 4096  # asked for past the end that the header claims
 
 Samples = npt.NDArray[np.float32]
 
@@ -212,7 +213,8 @@ class SoundFileReader:
         with self._file as file:
             while True:
                 claimed = file.frames - num_decoded
-                block = np.empty((min(size, claimed) if claimed > 0 else size, self.num_channels), np.float32)
+                # Past the claimed end there is rarely more, and libsndfile fills the whole block with zeros.
+                block = np.empty((min(size, claimed) if claimed > 0 else PROBE_SAMPLES, self.num_channels), np.float32)
                 with measure("decode", block.nbytes):
                     try:
                         num_read = len(file.read(out=block))

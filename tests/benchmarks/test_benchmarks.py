@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
+pytest.importorskip("librosa", reason="the peer of the benchmark needs librosa: make bench installs it")
 
 STAGES = {"fetch", "decode", "downmix", "health", "resample", "log_mel", "network", "pool", "encode", "beam"}
 
