@@ -257,7 +257,7 @@ def _from_wheel() -> Source:
 def _resolve_hub(handle: str) -> str:
     """The SavedModel of a TF-Hub handle; TFHUB_CACHE_DIR and TFHUB_MODEL_LOAD_FORMAT are the library's own."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        warnings.simplefilter("ignore")  # it imports pkg_resources, which warns of itself
         import tensorflow_hub
 
     try:
