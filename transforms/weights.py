@@ -116,7 +116,7 @@ def from_npz(content: bytes, source: str) -> Weights:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             loaded = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, EOFError) as problem:
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, EOFError) as problem:
         raise errors.ModelError(f"{source} is damaged ({problem})") from problem
     return checked(loaded, source)
 
