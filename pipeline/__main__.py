@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from pipeline import options
+from pipeline import flags
 from transforms import errors
 
 EPILOG = """exit codes: 0 done, 1 error, 2 usage, 3 not committed: no clip at all, or more dead letters than allowed.
@@ -28,9 +28,9 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    options.add_embed_arguments(embed)
+    flags.add_embed_arguments(embed)
     model = commands.add_parser("model", help="fetch, describe, check or export a model directory", allow_abbrev=False)
-    options.add_model_arguments(model)
+    flags.add_model_arguments(model)
     demo = commands.add_parser("demo", help="make a few sounds, embed them, show the result", allow_abbrev=False)
     demo.add_argument("--output", default="demo-output", metavar="DIR", help="where to (default demo-output)")
     info = commands.add_parser("info", help="say what a dataset holds", allow_abbrev=False)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, unknown = top.parse_known_args(argv)
     command = arguments.command
     try:
-        return _run(command, arguments, unknown, options.flags_of(commands[command]))
+        return _run(command, arguments, unknown, flags.flags_of(commands[command]))
     except errors.YamnetBeamError as problem:
         print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
@@ -62,8 +62,8 @@ def _run(command: str, arguments: argparse.Namespace, unknown: list[str], known:
     if command == "embed":
         from pipeline import run
 
-        return run.embed(options.embed_options(vars(arguments)), options.beam_flags(unknown, known))
-    options.refuse_unknown(unknown, known)
+        return run.embed(flags.embed_options(vars(arguments)), flags.beam_flags(unknown, known))
+    flags.refuse_unknown(unknown, known)
     match command:
         case "model":
             from pipeline import model

@@ -40,6 +40,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
     def __init__(
         self,
         model_directory: str,
+        fingerprint: str,
         *,
         precision: Precision = "float32",
         batch_segments: int = BATCH_SEGMENTS,
@@ -48,7 +49,9 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         """Describes the network to load.
 
         Args:
-          model_directory: as `model_store.fetch` made it, readable by the workers.
+          model_directory: as `model_store.fetch` made it, readable by the workers; one whose image carries the same
+            weights ($YAMNET_BEAM_MODEL) takes those.
+          fingerprint: of the weights.
           precision: of the convolutions.
           batch_segments: segments a call.
           num_threads: of TensorFlow in each process; None for one a core.
@@ -56,6 +59,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         # A free range makes Beam hunt for the best size, with batches of 1 on the way.
         super().__init__(min_batch_size=batch_segments, max_batch_size=batch_segments)
         self._model_directory = model_directory
+        self._fingerprint = fingerprint
         self._precision: Precision = precision
         self._num_threads = num_threads
 
@@ -70,7 +74,15 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
           ModelError: it is damaged or computes something else; the job fails.
         """
         engine.configure(self._num_threads)
-        return model_store.load(self._model_directory, precision=self._precision)
+        network = model_store.load(
+            model_store.for_worker(self._model_directory, self._fingerprint), precision=self._precision
+        )
+        if network.version != self._fingerprint:
+            raise errors.ModelError(
+                f"{self._model_directory} held the weights {self._fingerprint[:12]} when the job began, and now holds "
+                f"{network.version[:12]}: leave a model directory as it is, and make another for other weights"
+            )
+        return network
 
     def run_inference(
         self,

@@ -59,8 +59,26 @@ def cache_directory() -> Path:
 
 
 def default_directory() -> str:
-    """The model directory that is used when none is named."""
-    return str(cache_directory() / "yamnet")
+    """The model directory that is used when none is named: $YAMNET_BEAM_MODEL, as in our image, or the cache's."""
+    return os.environ.get("YAMNET_BEAM_MODEL") or str(cache_directory() / "yamnet")
+
+
+def for_worker(directory: str, fingerprint: str) -> str:
+    """Where a worker loads a model from: from its own image if that carries the same weights, else from `directory`.
+
+    Raises:
+      ModelError: there is no such model in either place; says what to do.
+    """
+    own = os.environ.get("YAMNET_BEAM_MODEL")
+    if own and is_there(own) and describe(own)["fingerprint"] == fingerprint:
+        return own
+    if not is_there(directory):
+        raise errors.ModelError(
+            f"this worker has no model {fingerprint[:12]}: {directory} is not there, and its image carries "
+            f"{'another' if own else 'none'}. Put it where workers can read it: "
+            "python -m pipeline model fetch --output gs://BUCKET/model, then --model gs://BUCKET/model"
+        )
+    return directory
 
 
 def resolve(model: str | None) -> str:

@@ -31,7 +31,7 @@ def graph(model_directory: str, tmp_path_factory: pytest.TempPathFactory):
     options = EmbedOptions(input=("/nowhere/*",), output=output, sink=("parquet", "tfrecord"), model=model_directory)
     info = RunInfo("r", "a", output, "", "m", "p", {}, 0.5, options.sink)
     root = beam.Pipeline(runner="FnApiRunner")
-    build(root, Job(options, info, YamnetModelHandler(model_directory), model_store.classes(model_directory)))
+    build(root, Job(options, info, YamnetModelHandler(model_directory, "m"), model_store.classes(model_directory)))
     return root.to_runner_api()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import options
+from pipeline import flags
 from pipeline.__main__ import parsers
 from pipeline.options import EmbedOptions
 from transforms import errors
@@ -13,10 +13,10 @@ from transforms import errors
 BASE = ["--input", "a.wav", "--output", "out"]
 
 
-def parse(*flags: str) -> EmbedOptions:
+def parse(*words: str) -> EmbedOptions:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    options.add_embed_arguments(parser)
-    return options.embed_options(vars(parser.parse_args([*BASE, *flags])))
+    flags.add_embed_arguments(parser)
+    return flags.embed_options(vars(parser.parse_args([*BASE, *words])))
 
 
 def test_defaults_are_those_of_the_class() -> None:
@@ -80,12 +80,12 @@ def test_a_wrong_config_file_is_refused_with_its_name(tmp_path: Path, text: str,
 
 @pytest.mark.slow
 def test_flags_of_beam_pass_and_others_do_not() -> None:
-    known = options.flags_of(parsers()[1]["embed"])
-    flags = ["--runner", "FnApiRunner", "--direct_num_workers=2", "--experiments=a", "--project=p"]
-    assert options.beam_flags(flags, known) == flags
+    known = flags.flags_of(parsers()[1]["embed"])
+    words = ["--runner", "FnApiRunner", "--direct_num_workers=2", "--experiments=a", "--project=p"]
+    assert flags.beam_flags(words, known) == words
     with pytest.raises(errors.UsageError, match=r"unknown flag --top_clases; did you mean --top_classes\?"):
-        options.beam_flags(["--top_clases=3"], known)
+        flags.beam_flags(["--top_clases=3"], known)
     with pytest.raises(errors.UsageError, match=r"did you mean --direct_num_workers\?"):
-        options.beam_flags(["--direct_num_worker=3"], known)
+        flags.beam_flags(["--direct_num_worker=3"], known)
     with pytest.raises(errors.UsageError, match="stray word"):
-        options.beam_flags(["clip.wav"], known)
+        flags.beam_flags(["clip.wav"], known)

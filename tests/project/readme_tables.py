@@ -4,7 +4,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from pipeline.options import EmbedOptions, add_embed_arguments
+from pipeline.flags import add_embed_arguments
+from pipeline.options import EmbedOptions
 from transforms.schemas import CLIP_FIELDS
 
 README = Path(__file__).parents[2] / "README.md"

@@ -105,3 +105,16 @@ def test_a_place_without_a_model_is_refused_with_the_way_to_make_one(tmp_path):
 def test_a_named_directory_resolves_to_itself(own_directory, monkeypatch):
     monkeypatch.chdir(own_directory.parent)
     assert model_store.resolve("model") == str(own_directory)
+
+
+def test_a_worker_takes_the_model_of_its_image_if_it_is_the_very_same(
+    model_directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint = model_store.describe(model_directory)["fingerprint"]
+    monkeypatch.setenv("YAMNET_BEAM_MODEL", model_directory)
+    assert model_store.for_worker("gs://nowhere/model", fingerprint) == model_directory
+    monkeypatch.setenv("YAMNET_BEAM_MODEL", str(tmp_path))
+    assert model_store.for_worker(model_directory, fingerprint) == model_directory
+    monkeypatch.delenv("YAMNET_BEAM_MODEL")
+    with pytest.raises(errors.ModelError, match=r"this worker has no model .*--model gs://BUCKET/model"):
+        model_store.for_worker(str(tmp_path / "none"), fingerprint)

@@ -1,0 +1,61 @@
+"""What a runner cannot do is refused before anything is sent, and the refusal names the cure."""
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline import runners
+from pipeline.options import EmbedOptions
+from transforms import errors, model_store
+
+pytestmark = pytest.mark.slow
+
+FLINK = ["--runner=FlinkRunner", "--flink_master=localhost:8081"]
+
+
+def prepare(*flags: str, **settings: object) -> runners.Runner:
+    defaults = {"input": ("gs://in/*.wav",), "output": "gs://out/d", "model": "gs://out/model"}
+    return runners.prepare(EmbedOptions(**(defaults | settings)), PipelineOptions(list(flags)))
+
+
+def test_without_a_name_the_local_runner_is_named() -> None:
+    assert prepare(input=("/in/*.wav",), output="/out", model="/model") == runners.Runner(
+        "FnApiRunner", is_local=True, is_one_process=True, shares_files=True, has_image=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings", "words"),
+    [
+        (["--runner=DaskRunner"], {}, "DaskRunner gives wrong results.*use FnApiRunner"),
+        (["--save_main_session"], {}, "--save_main_session.*leave it out"),
+        (["--streaming"], {}, "--streaming.*leave it out"),
+        (FLINK, {"output": "out"}, r"--output=out is on this machine.*gs://.*--shared_filesystem"),
+        (FLINK, {"input": ("gs://in/*", "/in/*.wav")}, r"--input=/in/\*.wav is on this machine"),
+        (FLINK, {"input": ("@/lists/a.csv",)}, "--input=@/lists/a.csv is on this machine"),
+        (FLINK, {"model": "/models/mine"}, "the model /models/mine is on this machine.*model fetch --output gs://"),
+        (
+            [*FLINK, "--environment_type=EXTERNAL"],
+            {"model": model_store.default_directory()},
+            "the model .* is on this",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_cure(flags: list[str], settings: dict[str, object], words: str) -> None:
+    with pytest.raises(errors.UsageError, match=words):
+        prepare(*flags, **settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (FLINK, {}),
+        (FLINK, {"input": ("bq:SELECT uri FROM t",)}),
+        (FLINK, {"model": model_store.default_directory()}),
+        (["--runner=PortableRunner", "--environment_type=LOOPBACK"], {"output": "out", "model": "/models/mine"}),
+        ([*FLINK, "--environment_type=EXTERNAL"], {"output": "/nfs/out", "model": "/nfs/m", "shared_filesystem": True}),
+    ],
+)
+def test_what_can_work_on_many_machines_passes(flags: list[str], settings: dict[str, object]) -> None:
+    runner = prepare(*flags, **settings)
+    assert not runner.is_local
+    assert not runner.is_one_process
