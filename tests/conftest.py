@@ -1,6 +1,7 @@
 """The fixtures that many tests share."""
 
 import datetime
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leaves modules of slow tests unread under `-m "not slow"`: importing Beam alone takes six seconds."""
     is_fast = config.option.markexpr == "not slow" and collection_path.suffix == ".py"
     return True if is_fast and SLOW_MODULE in collection_path.read_text() else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test marked needs(WHAT IS MISSING AND HOW TO GET IT); CI has all that tests need, so it fails there."""
+    for mark in item.iter_markers("needs"):
+        if missing := mark.args[0]:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
 
 
 MakeRows = Callable[[Sequence[Field], int], list[Row]]

@@ -12,8 +12,6 @@ from tests.servers import bigquery
 from tests.servers.cloud import Cloud, google_cloud
 from transforms.stores import gcs
 
-NEEDS_BIGQUERY = pytest.mark.skipif(bool(bigquery.unavailable()), reason=str(bigquery.unavailable()))
-
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Cloud]:

@@ -20,7 +20,7 @@ from tests.servers.cloud import Cloud, google_cloud
 from tests.servers.https import WebServer, content, endless, https_server, redirect, slow
 
 pytestmark = pytest.mark.slow
-NEEDS_BIGQUERY = pytest.mark.skipif(bool(bigquery.unavailable()), reason=str(bigquery.unavailable()))
+NEEDS_BIGQUERY = pytest.mark.needs(bigquery.unavailable())
 SCHEMA = {
     "fields": [
         {"name": "clip_id", "type": "STRING", "mode": "NULLABLE"},
