@@ -19,7 +19,7 @@ def tensorflow() -> Any:
 
 
 def configure(num_threads: int | None) -> None:
-    """Sets this process's TensorFlow threads, if it has not started yet.
+    """Sets up this process's TensorFlow for our network alone, if it has not started yet.
 
     Args:
       num_threads: within one operation; None for one a core. Operations follow one another.
@@ -30,6 +30,8 @@ def configure(num_threads: int | None) -> None:
         module.config.threading.set_intra_op_parallelism_threads(num_threads or 0)
         module.config.threading.set_inter_op_parallelism_threads(1)
         module.config.set_visible_devices([], "GPU")
+        # It finds nothing to do in our graph, and copies the weights to look.
+        module.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from transforms.segments import PATCH_SAMPLES, SAMPLE_RATE_HZ, Waveform, padded_length
 
@@ -55,16 +54,32 @@ def log_mel_spectrogram(waveform: Waveform) -> Array:
     """
     padding = padded_length(len(waveform)) - len(waveform)
     if padding:
-        waveform = np.pad(waveform, (0, padding))
+        waveform = np.concatenate([waveform, np.zeros(padding, np.float32)])
     frames = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW_SAMPLES)[::HOP_SAMPLES]
     log_mel = np.empty((len(frames), NUM_BANDS), np.float32)
+    bins, weights = _used_bins()
+    # Made once: of this size, the allocator would fetch and return every array anew.
+    windowed = np.zeros((BLOCK_FRAMES, FFT_SAMPLES))  # the zeros behind the window stay
+    spectrum = np.empty((BLOCK_FRAMES, FFT_SAMPLES // 2 + 1), np.complex128)
+    magnitudes = np.empty((BLOCK_FRAMES, len(weights)), np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
-        block = slice(start, start + BLOCK_FRAMES)
-        spectrum = scipy.fft.rfft(frames[block] * hann_window(), FFT_SAMPLES, axis=1)
-        mel = np.abs(spectrum).astype(np.float32) @ mel_matrix()
+        block = frames[start : start + BLOCK_FRAMES]
+        count = len(block)
+        np.multiply(block, hann_window(), out=windowed[:count, :WINDOW_SAMPLES])
+        np.fft.rfft(windowed[:count], axis=1, out=spectrum[:count])
+        magnitudes[:count] = np.abs(spectrum[:count, bins])
+        mel = np.matmul(magnitudes[:count], weights, out=log_mel[start : start + count])
         mel += np.float32(LOG_OFFSET)
-        np.log(mel, out=log_mel[block])
+        np.log(mel, out=mel)
     return log_mel
+
+
+@functools.cache
+def _used_bins() -> tuple[slice, Array]:
+    """The bins that any mel band hears, and their rows of `mel_matrix`; the others weigh nothing."""
+    heard = np.flatnonzero(mel_matrix().any(axis=1))
+    bins = slice(int(heard[0]), int(heard[-1]) + 1)
+    return bins, np.ascontiguousarray(mel_matrix()[bins])
 
 
 def patches_of(log_mel: Array) -> Array:

@@ -104,7 +104,6 @@ _HANN = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 
 def _power(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Power spectrum [257] summed over windowed frames [num_frames, 512]."""
-    spectrum = scipy.fft.rfft(frames, axis=1)
-    real = np.einsum("ij,ij->j", spectrum.real, spectrum.real, dtype=np.float64)
-    imaginary = np.einsum("ij,ij->j", spectrum.imag, spectrum.imag, dtype=np.float64)
-    return np.asarray(real + imaginary)
+    parts = scipy.fft.rfft(frames, axis=1).view(np.float32)  # real and imaginary, [num_frames, 2 * 257]
+    squares = np.einsum("ij,ij->j", parts, parts)
+    return squares.reshape(-1, 2).sum(axis=1, dtype=np.float64)

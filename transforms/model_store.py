@@ -21,7 +21,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transforms import errors, golden, storage
+from transforms import allocator, errors, golden, storage
 from transforms import weights as tensors
 from transforms.weights import NUM_CLASSES, Weights
 from transforms.yamnet import Classes, Precision, Yamnet
@@ -165,7 +165,9 @@ def load(directory: str, *, precision: Precision = "float32") -> Yamnet:
     if found != (description["fingerprint"], description["class_map_sha256"]):
         raise errors.ModelError(_changed(directory, "its files are not those it was made with"))
     model = Yamnet(weights, _classes(class_map), precision=precision)
+    del weights  # the network has them
     golden.check(model, description["golden"])
+    allocator.return_unused()
     return model
 
 

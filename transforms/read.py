@@ -18,7 +18,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import errors, storage
+from transforms import allocator, errors, storage
 from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.metrics import measure
 from transforms.records import Clip, DeadLetter, FetchedClip
@@ -28,7 +28,7 @@ from transforms.stores.https import HttpsAccess
 STAGE = "ReadClips"
 THREADS = 16  # of one process
 AHEAD_CLIPS = 32  # fetched or being fetched, at most
-AHEAD_BYTES = 256 << 20  # of them, by their listed sizes
+AHEAD_BYTES = 16 << 20  # of them, by their listed sizes: 9 clips of 10 s of CD sound
 
 
 class ReadClips(beam.PTransform):
@@ -90,6 +90,7 @@ class _FetchFn(beam.DoFn):
         self._limits = max_bytes, http
 
     def setup(self) -> None:
+        allocator.share_arena()
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix=STAGE)
 
     def start_bundle(self) -> None:

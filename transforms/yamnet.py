@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms import engine
+from transforms import engine, fused
 from transforms import weights as tensors
 from transforms.weights import Weights
 
 Array = npt.NDArray[np.float32]
 Precision = Literal["float32", "bfloat16"]
 
-BLOCK_PATCHES = 64  # larger blocks leave the processor's caches, smaller ones cost more per patch
+BLOCK_PATCHES = 32  # larger blocks leave the processor's caches, smaller ones cost more per patch
 
 
 class Layer(NamedTuple):
@@ -63,7 +63,7 @@ def folded_layers(weights: Weights) -> Iterator[Layer]:
 
 
 def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
-    """The network as TensorFlow operations.
+    """The network as plain TensorFlow operations, to be exported or trained; `fused.forward` is faster.
 
     Args:
       patches: float32 tensor [num_patches, 96, 64] of log-mel.
@@ -122,14 +122,13 @@ class Yamnet:
         self.version = tensors.fingerprint(weights)
         self.classes = classes
         self.precision = precision
-        layers = tuple(folded_layers(weights))
+        layers = folded_layers(weights)  # folded one by one while the network is traced, which happens once
         head = weights["logits/kernel"], weights["logits/bias"]
         dtype = tf.dtypes.as_dtype(precision)
 
         def network(patches: Any) -> tuple[Any, Any]:
-            return forward(patches, layers, head, dtype)
+            return fused.forward(patches, layers, head, dtype)
 
-        # Weights are constants of the graph, so that TensorFlow fuses convolution, bias and ReLU.
         signature = tf.TensorSpec([None, 96, 64], tf.float32)
         self._network = tf.function(network, autograph=False).get_concrete_function(signature)
         self._to_tensor = tf.constant
@@ -137,7 +136,7 @@ class Yamnet:
     def embed(self, batch: Sequence[Array]) -> list[Outputs]:
         """Runs the network over a batch of clips' or segments' patches, each [num_patches, 96, 64].
 
-        The patches of all are laid one after the other into blocks of 64. The last block is filled up to one of a
+        The patches of all are laid one after the other into blocks of 32. The last block is filled up to one of a
         few sizes, so that TensorFlow prepares each size once.
         """
         if not batch:
@@ -173,7 +172,5 @@ def _blocks(batch: Sequence[Array]) -> Iterator[tuple[int, int, Array]]:
 
 
 def block_size(num_patches: int) -> int:
-    """Patches in the block that `num_patches` <= 64 run in: powers of two up to 16, then multiples of 16."""
-    if num_patches <= 16:
-        return 1 << (num_patches - 1).bit_length()
-    return -(-num_patches // 16) * 16
+    """Patches in the block that `num_patches` <= 32 run in: a power of two."""
+    return 1 << (num_patches - 1).bit_length()

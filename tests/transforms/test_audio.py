@@ -9,8 +9,9 @@ import soundfile
 import sounds
 import soxr
 
-from transforms import audio, errors
+from transforms import errors
 from transforms.audio import AudioFacts, Decoder, downmix
+from transforms.readers import base
 
 CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "OGG", "MP3")
 # Half a step of the coarsest rounding on the way, of full scale.
@@ -146,7 +147,7 @@ def test_block_size_does_not_change_a_bit(monkeypatch, block_values, rate_hz, co
     samples = np.stack([sounds.noise(duration_s, rate_hz, seed=seed) for seed in (1, 2)], axis=1)
     content = sounds.sound_file(samples, rate_hz, container, subtype)
     whole, whole_facts = decode(content)
-    monkeypatch.setattr(audio, "BLOCK_VALUES", block_values)
+    monkeypatch.setattr(base, "BLOCK_VALUES", block_values)
     waveform, facts = decode(content)
     np.testing.assert_array_equal(waveform, whole)
     assert (facts.duration_s, facts.num_samples) == (whole_facts.duration_s, whole_facts.num_samples)
@@ -155,12 +156,12 @@ def test_block_size_does_not_change_a_bit(monkeypatch, block_values, rate_hz, co
 def test_block_size_does_not_change_a_bit_by_ffmpeg(monkeypatch):
     content = sounds.ffmpeg_file(sounds.noise(1.0, 44_100), 44_100, "mp4", "aac")
     whole, _ = decode(content)
-    monkeypatch.setattr(audio, "BLOCK_VALUES", 1500)
+    monkeypatch.setattr(base, "BLOCK_VALUES", 1500)
     np.testing.assert_array_equal(decode(content)[0], whole)
 
 
 def test_streamed_resampling_is_that_of_the_whole(monkeypatch):
-    monkeypatch.setattr(audio, "BLOCK_VALUES", 3001)
+    monkeypatch.setattr(base, "BLOCK_VALUES", 3001)
     samples = sounds.noise(1.0, 44_100)
     waveform, _ = decode(sounds.sound_file(samples, 44_100, subtype="FLOAT"))
     np.testing.assert_array_equal(waveform, soxr.resample(samples, 44_100, 16_000, quality="HQ"))
@@ -195,11 +196,11 @@ def test_a_compression_bomb_is_left_after_its_first_block():
     decoder = Decoder(io.BytesIO(bomb), max_duration_s=5.0)
     with pytest.raises(errors.TooLongError):
         list(decoder)
-    assert 5 < decoder.facts.duration_s <= 5 + audio.BLOCK_VALUES / 44_100
+    assert 5 < decoder.facts.duration_s <= 5 + base.BLOCK_VALUES / 44_100
 
 
 def test_decoding_streams_blocks_of_bounded_size():
     source = io.BytesIO(sounds.sound_file(sounds.tones(2, 100.0, 44_100), 44_100))
     blocks = [len(block) for block in Decoder(source)]
     assert sum(blocks) == 1_600_000
-    assert max(blocks) <= audio.BLOCK_VALUES / 2 * 16_000 / 44_100 + 1000
+    assert max(blocks) <= base.BLOCK_VALUES / 2 * 16_000 / 44_100 + 1000

@@ -6,9 +6,9 @@ import sounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import golden, model_store
+from transforms import engine, golden, model_store
 from transforms.features import Array, log_mel_spectrogram, patches_of
-from transforms.yamnet import BLOCK_PATCHES, Outputs, Yamnet, block_size, folded_layers
+from transforms.yamnet import BLOCK_PATCHES, Classes, Outputs, Yamnet, block_size, folded_layers, forward
 
 pytestmark = pytest.mark.slow
 
@@ -71,9 +71,20 @@ def test_neighbours_of_a_patch_do_not_matter(model, patches, one_by_one):
 def test_blocks_are_at_least_as_large_as_needed_and_few_sizes_exist():
     sizes = [block_size(count) for count in range(1, BLOCK_PATCHES + 1)]
     assert all(size >= count for count, size in enumerate(sizes, start=1))
-    assert all(size <= max(2 * count - 1, count + 15) for count, size in enumerate(sizes, start=1))
+    assert all(size < 2 * count for count, size in enumerate(sizes, start=1))
     assert sizes == sorted(sizes)
-    assert set(sizes) == {1, 2, 4, 8, 16, 32, 48, 64}
+    assert set(sizes) == {1, 2, 4, 8, 16, 32}
+
+
+@pytest.mark.parametrize(("precision", "closeness"), [("float32", 1e-6), ("bfloat16", 0.05)])
+def test_the_fused_network_is_the_plain_one(published_weights, patches, precision, closeness):
+    tf = engine.tensorflow()
+    head = published_weights["logits/kernel"], published_weights["logits/bias"]
+    layers = list(folded_layers(published_weights))
+    plain = forward(tf.constant(patches[:32]), layers, head, tf.dtypes.as_dtype(precision))
+    (fused,) = Yamnet(published_weights, Classes((), ()), precision=precision).embed([patches[:32]])
+    np.testing.assert_allclose(fused.scores, plain[1].numpy(), rtol=0, atol=closeness)
+    np.testing.assert_allclose(fused.embeddings, plain[0].numpy(), rtol=0, atol=5 * closeness)
 
 
 def test_folding_keeps_the_kernels_shapes_and_the_strides(published_weights):

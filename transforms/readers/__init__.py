@@ -1,0 +1,1 @@
+"""The libraries that decode audio, one a module; see `base.Reader`."""
