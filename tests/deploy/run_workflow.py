@@ -1,4 +1,4 @@
-"""Run a workflow in the emulator, as a program: FILE ARGUMENT; prints what it returns as JSON, or fails with its error."""
+"""Run a workflow in the emulator, as a program: FILE ARGUMENT; prints what it returns as JSON, or fails."""
 
 import json
 import sys
