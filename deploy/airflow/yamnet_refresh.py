@@ -1,8 +1,8 @@
-"""The nightly refresh as an Airflow DAG: launches the Flex Template for a date, and passes or fails on what the run left.
+"""The nightly refresh as an Airflow DAG: launches the Flex Template for a date, passes or fails on what the run left.
 
-It does what deploy/workflows/refresh.yaml does: use one of them. Its one setting is the Airflow variable yamnet_refresh, which
-Terraform prints (`terraform output -raw airflow_variable`): project, region and the request of deploy/refresh.json, its date
-still open as YYYYMMDD. Nothing is read when this file is.
+It does what deploy/workflows/refresh.yaml does: use one of them. Its one setting is the Airflow variable
+yamnet_refresh, which Terraform prints (`terraform output -raw airflow_variable`): project, region and the request of
+deploy/refresh.json, its date still open as YYYYMMDD. Nothing is read when this file is.
 """
 
 import datetime

@@ -1,7 +1,7 @@
 """Load folders of DAGs with Airflow, and run the DAG of the first, as a program; prints what it saw as JSON.
 
-run_dag.py '{"folders": ["..."], "dates": ["20261124"]}'. While a folder is loaded, whatever reaches for a network, a database
-or another program is noted. One process for all of it: Airflow takes seconds to start.
+run_dag.py '{"folders": ["..."], "dates": ["20261124"]}'. While a folder is loaded, whatever reaches for a network, a
+database or another program is noted. One process for all of it: Airflow takes seconds to start.
 """
 
 import json

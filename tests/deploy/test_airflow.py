@@ -45,7 +45,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def seen(damaged: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Airflow saw in the folders, and how the nights went: a good one twice, one refused, one failed and repeated."""
+    """What Airflow saw in the folders, and how the nights went: a good one twice, one refused, one redone."""
     variable = {"project": VALUES["project"], "region": REGION, "request": json.loads(undated())}
     airflow = {
         "PYTHONPATH": str(environments.packages("airflow")),

@@ -1,6 +1,7 @@
 """The workflow of the nightly refresh, run by an emulator against Dataflow, storage and Pub/Sub on loopback."""
 
 import ast
+import datetime
 import json
 import os
 import re
@@ -269,4 +270,4 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _today() -> str:
-    return subprocess.run(["date", "-u", "+%Y%m%d"], capture_output=True, text=True, check=True).stdout.strip()
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
