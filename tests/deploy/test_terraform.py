@@ -223,6 +223,14 @@ def test_variables_are_described_and_used_and_in_the_readme(applied: Terraform) 
     check_variables(applied)
 
 
+def test_the_example_of_the_readme_is_a_plan(terraform: Terraform) -> None:
+    (values,) = re.findall(r"<<'VALUES'\n(.*?)VALUES\n", (FOLDER / "README.md").read_text(), re.DOTALL)
+    (terraform.folder / "terraform.tfvars.json").unlink()
+    (terraform.folder / "terraform.tfvars").write_text(values)
+    assert "0 to change, 0 to destroy." in terraform("plan", "-input=false")
+    subprocess.run(["terraform", "fmt", "-check", terraform.folder], check=True)
+
+
 def test_a_value_that_cannot_work_is_refused_with_its_rule(terraform: Terraform) -> None:
     wrong = {
         "project": "My Project",

@@ -31,8 +31,8 @@ QUICK = {"date": DATE, "poll_s": 0.05}
 
 # The functions of the service that the workflow may call; the emulator evaluates expressions as Python, which has more.
 FUNCTIONS = {
-    "base64.encode", "default", "int", "json.decode", "json.encode", "map.get", "math.max", "math.min", "sys.get_env",
-    "sys.now", "text.match_regex", "text.replace_all", "text.split", "text.substring", "time.format",
+    "base64.encode", "default", "int", "json.decode", "json.encode", "map.get", "math.max", "math.min", "string",
+    "sys.get_env", "sys.now", "text.match_regex", "text.replace_all", "text.split", "text.substring", "time.format",
 }  # fmt: skip
 NODES = (
     ast.Expression, ast.Call, ast.Attribute, ast.Name, ast.Load, ast.Constant, ast.Subscript, ast.BoolOp, ast.And,
