@@ -32,6 +32,7 @@ class DataflowRest:
         work: What a job does.
         looks: After so many looks at it a job does its work.
         late_lists: So many lists do not know a job yet that runs.
+        refuses_twins: Whether a second active job of a name is refused.
         failures: Statuses that the next requests get, each once, by method.
         launches: The bodies of the launches that were taken.
         jobs: By id.
@@ -40,6 +41,7 @@ class DataflowRest:
     work: Work
     looks: int = 3
     late_lists: int = 0
+    refuses_twins: bool = True
     failures: list[tuple[str, int]] = field(default_factory=list)
     launches: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -62,7 +64,8 @@ class DataflowRest:
 
     def _launch(self, body: dict[str, Any], project: str, region: str) -> Response:
         name = body["launchParameter"]["jobName"]
-        if any(job["name"] == name and job["currentState"] in ACTIVE for job in self.jobs.values()):
+        twins = [job for job in self.jobs.values() if job["name"] == name and job["currentState"] in ACTIVE]
+        if twins and self.refuses_twins:
             return _error(409, "ALREADY_EXISTS", f"There is already an active job named {name}")
         job = {"id": f"2026-11-24_02_00_00-{len(self.jobs)}", "name": name, "projectId": project, "location": region}
         self.launches.append(body)

@@ -14,6 +14,7 @@ from tests.deploy.nights import Night
 from tests.deploy.refresh_definition import DEPLOY, REGION, VALUES, request, undated
 
 pytestmark = pytest.mark.slow
+needs_python = pytest.mark.needs(None if sys.version_info >= (3, 11) else "the pinned Airflow needs Python 3.11")
 
 DAG = DEPLOY / "airflow/yamnet_refresh.py"
 PROGRAM = Path(__file__).with_name("run_dag.py")
@@ -82,6 +83,7 @@ def _becomes(launched: dict[str, Any], night: Night) -> str:
     return nights.fails(launched) if launched == request(FAILED) and is_first else nights.commits(launched)
 
 
+@needs_python
 def test_the_dag_loads_without_reaching_for_anything(seen: dict[str, Any]) -> None:
     loaded = seen["loads"][str(DAG.parent)]
     assert loaded["errors"] == {}
@@ -91,6 +93,7 @@ def test_the_dag_loads_without_reaching_for_anything(seen: dict[str, Any]) -> No
     assert loaded["tasks"]["check_run"] == {"retries": 0, "after": ["launch", "make_request"]}
 
 
+@needs_python
 def test_a_night_sends_the_request_of_the_definition_and_passes_the_gate(seen: dict[str, Any]) -> None:
     assert seen["launches"][0] == request(GOOD)
     assert seen["runs"][0] == {
@@ -100,24 +103,28 @@ def test_a_night_sends_the_request_of_the_definition_and_passes_the_gate(seen: d
     }
 
 
+@needs_python
 def test_a_second_run_for_the_date_launches_nothing(seen: dict[str, Any]) -> None:
     assert seen["runs"][1]["state"] == "success"
     assert seen["runs"][1]["tasks"]["launch"] == "skipped"
     assert seen["launches"].count(request(GOOD)) == 1
 
 
+@needs_python
 def test_a_run_that_the_gate_refuses_fails_the_dag(seen: dict[str, Any]) -> None:
     assert seen["runs"][2]["state"] == "failed"
     assert seen["runs"][2]["tasks"] == {"make_request": "success", "launch": "success", "check_run": "failed"}
     assert "30 of 300 clips are dead" in seen["log"]
 
 
+@needs_python
 def test_a_job_that_fails_fails_the_dag_and_the_next_try_reuses_the_run_id(seen: dict[str, Any]) -> None:
     assert seen["runs"][3]["tasks"]["launch"] == "failed"
     assert [run["state"] for run in seen["runs"][3:]] == ["failed", "success"]
     assert seen["launches"].count(request(FAILED)) == 2
 
 
+@needs_python
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_dag_is_found(name: str, seen: dict[str, Any], damaged: dict[str, Path]) -> None:
     loaded = seen["loads"][str(damaged[name])]

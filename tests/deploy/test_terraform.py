@@ -21,12 +21,9 @@ from tests.deploy.google_provider import PROVIDER_VERSION
 from tests.deploy.refresh_definition import DEPLOY, REGION, VALUES, request
 from tests.deploy.terraform_provider import google_provider
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.needs(
-        None if shutil.which("terraform") else "terraform is not in PATH: https://developer.hashicorp.com"
-    ),
-]
+pytestmark = pytest.mark.slow
+NO_TERRAFORM = "terraform is not in PATH; see https://developer.hashicorp.com/terraform/install"
+needs_terraform = pytest.mark.needs(None if shutil.which("terraform") else NO_TERRAFORM)
 
 FOLDER = DEPLOY / "terraform"
 SETTINGS: dict[str, Any] = {
@@ -113,6 +110,7 @@ def _values(resources: list[dict[str, Any]], kind: str) -> dict[str, dict[str, A
     return {str(found.get("index", found["name"])): found["values"] for found in resources if found["type"] == kind}
 
 
+@needs_terraform
 def test_the_files_are_formatted() -> None:
     subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", FOLDER], check=True)
 
@@ -122,6 +120,7 @@ def test_the_versions_are_those_that_are_checked() -> None:
     assert f'version = "~> {minor}"' in _text()
 
 
+@needs_terraform
 def test_applied_again_it_changes_nothing_and_then_it_can_be_destroyed(terraform: Terraform) -> None:
     terraform("apply", "-auto-approve", "-input=false")
     assert "No changes." in terraform("plan", "-detailed-exitcode", "-input=false")
@@ -129,6 +128,7 @@ def test_applied_again_it_changes_nothing_and_then_it_can_be_destroyed(terraform
     assert json.loads(terraform("show", "-json")).get("values") is None
 
 
+@needs_terraform
 def test_all_callers_have_the_request_of_the_definition(
     resources: list[dict[str, Any]], outputs: dict[str, str]
 ) -> None:
@@ -150,6 +150,7 @@ def test_all_callers_have_the_request_of_the_definition(
     assert asked == set(variables)
 
 
+@needs_terraform
 def test_the_launch_by_hand_sends_it_too(applied: Terraform, tmp_path: Path) -> None:
     (commands,) = re.findall(r"```bash\n(.*?)```", (DEPLOY / "workflows/README.md").read_text(), re.DOTALL)
     gcloud = tmp_path / "gcloud"
@@ -163,6 +164,7 @@ def test_the_launch_by_hand_sends_it_too(applied: Terraform, tmp_path: Path) -> 
     assert night.dataflow.launches[0] in [request(day.strftime("%Y%m%d")) for day in days]
 
 
+@needs_terraform
 def test_an_input_with_quotes_stays_what_it_is(terraform: Terraform) -> None:
     query = 'bq:SELECT uri FROM `p.d.t` WHERE kind = "dog\\bark"'
     terraform.set(**SETTINGS | {"input": query})
@@ -172,6 +174,7 @@ def test_an_input_with_quotes_stays_what_it_is(terraform: Terraform) -> None:
     assert json.loads(text)["launchParameter"]["parameters"]["input"] == query
 
 
+@needs_terraform
 def test_the_schedule_starts_the_workflow_as_its_account(resources: list[dict[str, Any]]) -> None:
     (target,) = _values(resources, "google_cloud_scheduler_job")["refresh"]["http_target"]
     workflow = _values(resources, "google_workflows_workflow")["refresh"]
@@ -184,6 +187,7 @@ def test_the_schedule_starts_the_workflow_as_its_account(resources: list[dict[st
     assert workflow["source_contents"] == (DEPLOY / "workflows/refresh.yaml").read_text()
 
 
+@needs_terraform
 def test_buckets_are_closed_and_the_temporary_one_forgets(resources: list[dict[str, Any]]) -> None:
     buckets = _values(resources, "google_storage_bucket")
     assert set(buckets) == {"dataset", "temp", "templates"}
@@ -197,6 +201,7 @@ def test_buckets_are_closed_and_the_temporary_one_forgets(resources: list[dict[s
     assert buckets["dataset"]["force_destroy"] is False
 
 
+@needs_terraform
 def test_no_role_is_wider_than_the_table_of_security(resources: list[dict[str, Any]]) -> None:
     assert granted(resources) == allowed()
 
@@ -206,6 +211,7 @@ def test_schemas_are_those_of_the_product() -> None:
         assert path.read_text() == content, "stale: python deploy/terraform/schemas.py"
 
 
+@needs_terraform
 def test_tables_are_those_that_a_run_would_make(resources: list[dict[str, Any]]) -> None:
     made = {table["tableReference"]["tableId"]: table for table in _prepared()}
     tables = _values(resources, "google_bigquery_table")
@@ -219,10 +225,12 @@ def test_tables_are_those_that_a_run_would_make(resources: list[dict[str, Any]])
         assert table["deletion_protection"] is True
 
 
+@needs_terraform
 def test_variables_are_described_and_used_and_in_the_readme(applied: Terraform) -> None:
     check_variables(applied)
 
 
+@needs_terraform
 def test_the_example_of_the_readme_is_a_plan(terraform: Terraform) -> None:
     (values,) = re.findall(r"<<'VALUES'\n(.*?)VALUES\n", (FOLDER / "README.md").read_text(), re.DOTALL)
     (terraform.folder / "terraform.tfvars.json").unlink()
@@ -231,6 +239,7 @@ def test_the_example_of_the_readme_is_a_plan(terraform: Terraform) -> None:
     subprocess.run(["terraform", "fmt", "-check", terraform.folder], check=True)
 
 
+@needs_terraform
 def test_a_value_that_cannot_work_is_refused_with_its_rule(terraform: Terraform) -> None:
     wrong = {
         "project": "My Project",
@@ -255,6 +264,7 @@ def test_a_value_that_cannot_work_is_refused_with_its_rule(terraform: Terraform)
         assert rule in said
 
 
+@needs_terraform
 def test_outputs_are_described_and_next_steps(applied: Terraform, outputs: dict[str, str]) -> None:
     guides = "".join(path.read_text() for path in DEPLOY.glob("*/README.md"))
     for name in outputs:
@@ -264,6 +274,7 @@ def test_outputs_are_described_and_next_steps(applied: Terraform, outputs: dict[
     assert outputs["run_today"].startswith("gcloud workflows run yamnet-refresh ")
 
 
+@needs_terraform
 def test_alerts_are_sent_and_read_metrics_and_fields_that_exist(resources: list[dict[str, Any]]) -> None:
     policies = _values(resources, "google_monitoring_alert_policy")
     assert set(policies) == {"job_failed", "refresh_failed", "no_run", "dead_letters", "lag"}
@@ -363,6 +374,7 @@ DAMAGE: dict[str, Damage] = {
 }
 
 
+@needs_terraform
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_found(name: str, terraform: Terraform) -> None:
     check, file, whole, damaged = DAMAGE[name]

@@ -23,6 +23,7 @@ from tests.deploy.refresh_definition import DEPLOY, REGION, VALUES, request, und
 from transforms import runs
 
 pytestmark = pytest.mark.slow
+needs_python = pytest.mark.needs(None if sys.version_info >= (3, 11) else "the emulator of Workflows needs Python 3.11")
 
 WORKFLOW = DEPLOY / "workflows/refresh.yaml"
 PROGRAM = Path(__file__).with_name("run_workflow.py")
@@ -82,6 +83,7 @@ def execute(emulator: Path, night: Night) -> Any:
     return call
 
 
+@needs_python
 def test_a_night_is_launched_waited_for_and_told(night: Night, execute: Any) -> None:
     ended = execute(QUICK)
     assert ended.result, ended.log
@@ -96,6 +98,7 @@ def test_a_night_is_launched_waited_for_and_told(night: Night, execute: Any) -> 
     assert message["data"]["lag_s"] > 0
 
 
+@needs_python
 def test_a_second_start_for_the_date_finds_it_done(night: Night, execute: Any) -> None:
     execute(QUICK)
     again = execute(QUICK)
@@ -104,12 +107,14 @@ def test_a_second_start_for_the_date_finds_it_done(night: Night, execute: Any) -
     assert len(night.dataflow.launches) == 1
 
 
+@needs_python
 def test_without_a_date_it_is_today(night: Night, execute: Any) -> None:
     before = _today()
     execute({"poll_s": 0.05})
     assert night.dataflow.launches[0] in [request(before), request(_today())]  # midnight may lie between them
 
 
+@needs_python
 def test_two_at_once_do_the_work_once(night: Night, execute: Any) -> None:
     night.dataflow.looks = 10
     with ThreadPoolExecutor() as pool:
@@ -119,6 +124,19 @@ def test_two_at_once_do_the_work_once(night: Night, execute: Any) -> None:
     assert len(night.dataflow.launches) == 1, "the second has launched what the first was at"
 
 
+@needs_python
+def test_of_two_jobs_for_a_date_one_commits_and_both_starts_end_well(night: Night, execute: Any) -> None:
+    night.dataflow.late_lists, night.dataflow.refuses_twins, night.dataflow.looks = 2, False, 4
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(execute, [QUICK, QUICK])
+    assert first.result, first.log
+    assert second.result, second.log
+    assert len(night.dataflow.launches) == 2
+    states = sorted(job["currentState"] for job in night.dataflow.jobs.values())
+    assert states == ["JOB_STATE_DONE", "JOB_STATE_FAILED"], "both have committed, or neither"
+
+
+@needs_python
 @pytest.mark.parametrize("late_lists", [0, 1])
 def test_a_job_that_runs_already_is_waited_for(late_lists: int, night: Night, execute: Any) -> None:
     night.dataflow.late_lists = late_lists  # then the launch meets it, with 409
@@ -130,6 +148,7 @@ def test_a_job_that_runs_already_is_waited_for(late_lists: int, night: Night, ex
     assert len(night.dataflow.launches) == 1
 
 
+@needs_python
 def test_a_run_that_the_gate_refuses_fails_the_night_and_is_told(night: Night, execute: Any) -> None:
     night.dataflow.work = nights.is_refused
     ended = execute(QUICK)
@@ -141,6 +160,7 @@ def test_a_run_that_the_gate_refuses_fails_the_night_and_is_told(night: Night, e
     assert message["data"]["counts"]["dead_ratio"] == 0.1
 
 
+@needs_python
 def test_a_job_that_fails_fails_the_night_and_the_next_start_does_it_again(night: Night, execute: Any) -> None:
     night.dataflow.work = nights.fails
     ended = execute(QUICK)
@@ -153,6 +173,7 @@ def test_a_job_that_fails_fails_the_night_and_the_next_start_does_it_again(night
     assert night.dataflow.launches == [request(DATE)] * 2, "the retry must reuse the run_id"
 
 
+@needs_python
 def test_a_refusal_of_an_earlier_attempt_is_not_that_of_a_job_that_failed(night: Night, execute: Any) -> None:
     nights.is_refused(request(DATE))
     night.dataflow.work = nights.fails
@@ -160,12 +181,14 @@ def test_a_refusal_of_an_earlier_attempt_is_not_that_of_a_job_that_failed(night:
     assert night.pubsub.published[0][1]["attributes"]["state"] == "failed"
 
 
+@needs_python
 def test_what_is_committed_counts_whatever_became_of_the_job(night: Night, execute: Any) -> None:
     night.dataflow.work = nights.cancelled_after_its_commit
     ended = execute(QUICK)
     assert ended.result, ended.log
 
 
+@needs_python
 def test_a_job_past_its_deadline_fails_the_night_and_is_left_to_go_on(night: Night, execute: Any) -> None:
     night.dataflow.looks = 1000
     ended = execute(QUICK | {"deadline_s": 0.2})
@@ -174,6 +197,7 @@ def test_a_job_past_its_deadline_fails_the_night_and_is_left_to_go_on(night: Nig
     assert [job["currentState"] for job in night.dataflow.jobs.values()] == ["JOB_STATE_RUNNING"]
 
 
+@needs_python
 def test_a_moment_of_trouble_is_tried_again(night: Night, execute: Any) -> None:
     night.dataflow.failures = [("GET", 503), ("POST", 503)]
     ended = execute(QUICK)
@@ -181,6 +205,7 @@ def test_a_moment_of_trouble_is_tried_again(night: Night, execute: Any) -> None:
     assert len(night.dataflow.launches) == 1
 
 
+@needs_python
 def test_a_launch_that_is_not_allowed_is_told(night: Night, execute: Any) -> None:
     night.dataflow.failures = [("POST", 403)]
     ended = execute(QUICK)
@@ -189,6 +214,7 @@ def test_a_launch_that_is_not_allowed_is_told(night: Night, execute: Any) -> Non
     assert "403" in night.pubsub.published[0][1]["data"]["reason"]
 
 
+@needs_python
 def test_a_manifest_of_very_many_files_is_not_read_into_the_workflow(night: Night, execute: Any) -> None:
     place = f"{nights.directory(request(DATE))}/{runs.SUCCESS_FILE}"
     night.cloud.gcs.store.write(place, b"{" + b" " * 300_000)
@@ -197,6 +223,7 @@ def test_a_manifest_of_very_many_files_is_not_read_into_the_workflow(night: Nigh
     assert ended.result["counts"] == {}
 
 
+@needs_python
 @pytest.mark.parametrize("date", ["2026-11-24", "today", "20261324x"])
 def test_a_date_of_another_form_is_refused(date: str, night: Night, execute: Any) -> None:
     ended = execute({"date": date})
@@ -204,6 +231,7 @@ def test_a_date_of_another_form_is_refused(date: str, night: Night, execute: Any
     assert not night.dataflow.launches
 
 
+@needs_python
 def test_the_workflow_fits_the_schema_and_its_expressions_the_service() -> None:
     check(yaml.safe_load(WORKFLOW.read_text()))
 
@@ -218,6 +246,7 @@ DAMAGE = {
 }
 
 
+@needs_python
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_workflow_is_found(name: str) -> None:
     whole, damaged = DAMAGE[name]
