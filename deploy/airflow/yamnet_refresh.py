@@ -79,7 +79,7 @@ def yamnet_refresh() -> None:
     request = make_request()
     launched = RefreshOperator(
         task_id="launch",
-        body=request,  # type: ignore[arg-type]
+        body=request,
         project_id="{{ var.json.yamnet_refresh.project }}",
         location="{{ var.json.yamnet_refresh.region }}",
         append_job_name=False,  # Dataflow refuses a second active job of the name

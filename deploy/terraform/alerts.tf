@@ -204,3 +204,12 @@ resource "google_monitoring_alert_policy" "lag" {
     content   = "Raise maxWorkers in deploy/refresh.json, or look in the job for the stage that is slow."
   }
 }
+
+# Made from the table of metrics by deploy/monitoring/generate.py.
+resource "google_monitoring_dashboard" "runs" {
+  for_each = fileset("${path.module}/../monitoring", "dashboard.json")
+
+  dashboard_json = file("${path.module}/../monitoring/${each.key}")
+
+  depends_on = [google_project_service.used]
+}

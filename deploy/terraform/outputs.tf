@@ -1,11 +1,14 @@
-output "image" {
-  description = "Name of the image, without its tag."
-  value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}/yamnet-beam"
-}
-
-output "template" {
-  description = "Where the Flex Template has to be put."
-  value       = "gs://${google_storage_bucket.templates.name}/embed.json"
+output "build" {
+  description = "Command that builds and pushes the image and writes the template; in the root of the project."
+  value = join(" ", [
+    "gcloud builds submit --project=${var.project} --config=deploy/cloudbuild.yaml --substitutions",
+    join(",", [
+      "_REGION=${var.region}",
+      "_REPOSITORY=${google_artifact_registry_repository.images.repository_id}",
+      "_BUCKET=${google_storage_bucket.templates.name}",
+      "_TEMPLATE=${local.template}",
+    ]),
+  ])
 }
 
 output "dataset" {

@@ -1,8 +1,10 @@
 locals {
+  template = "templates/yamnet-beam.json" # where deploy/cloudbuild.yaml puts it
+
   # The one definition of the refresh, its places filled in and its date still open as YYYYMMDD.
   request = jsonencode(jsondecode(templatefile("${path.module}/../refresh.json", {
     project          = var.project
-    template         = "gs://${google_storage_bucket.templates.name}/embed.json"
+    template         = "gs://${google_storage_bucket.templates.name}/${local.template}"
     input            = replace(jsonencode(var.input), "/^\"|\"$/", "") # its quotes escaped
     dataset_bucket   = google_storage_bucket.dataset.name
     temp_bucket      = google_storage_bucket.temp.name

@@ -81,7 +81,7 @@ resource "google_storage_bucket" "templates" {
 }
 
 resource "google_artifact_registry_repository" "images" {
-  repository_id = "yamnet"
+  repository_id = "yamnet-beam"
   location      = var.region
   format        = "DOCKER"
   description   = "Images of yamnet-beam: launcher and worker in one."

@@ -10,7 +10,7 @@ DEFINITION = DEPLOY / "refresh.json"
 
 VALUES = {
     "project": "test-project",
-    "template": "gs://test-project-yamnet-templates/embed.json",
+    "template": "gs://test-project-yamnet-templates/templates/yamnet-beam.json",
     "input": "gs://clips/**",
     "dataset_bucket": "test-project-yamnet-dataset",
     "temp_bucket": "test-project-yamnet-temp",

@@ -2,6 +2,8 @@
 
 import argparse
 import copy
+import json
+import re
 from typing import Any
 
 import pytest
@@ -10,12 +12,13 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from pipeline import flags
 from pipeline.options import EmbedOptions
-from tests.deploy.refresh_definition import VALUES, request, undated
+from tests.deploy.refresh_definition import DEPLOY, VALUES, request, undated
 from transforms import errors
 
 pytestmark = pytest.mark.slow
 
 DATE = "20261124"
+METADATA = DEPLOY / "template/metadata.json"
 
 
 def check(made: dict[str, Any]) -> EmbedOptions:
@@ -40,6 +43,13 @@ def test_the_definition_is_a_launch_request_of_settings_that_exist() -> None:
     assert options.mode == "refresh"
     assert options.sink == ("parquet", "bigquery")
     assert options.output == f"gs://{VALUES['dataset_bucket']}/dataset"
+
+
+@pytest.mark.skipif(not METADATA.exists(), reason="the template's metadata is not there")
+def test_the_template_takes_the_parameters() -> None:
+    taken = {parameter["name"]: parameter for parameter in json.loads(METADATA.read_text())["parameters"]}
+    for name, value in request(DATE)["launchParameter"]["parameters"].items():
+        assert all(re.search(pattern, value) for pattern in taken[name].get("regexes", [])), name
 
 
 def test_nights_differ_by_their_date_alone_and_a_night_is_always_the_same() -> None:

@@ -275,6 +275,17 @@ def test_outputs_are_described_and_next_steps(applied: Terraform, outputs: dict[
 
 
 @needs_terraform
+def test_the_build_writes_the_template_that_is_launched(outputs: dict[str, str]) -> None:
+    command, _, given = outputs["build"].rpartition(" ")
+    substitutions = dict(pair.split("=") for pair in given.split(","))
+    assert VALUES["template"] == f"gs://{substitutions['_BUCKET']}/{substitutions['_TEMPLATE']}"
+    assert command.endswith("--config=deploy/cloudbuild.yaml --substitutions")
+    build = DEPLOY / "cloudbuild.yaml"
+    if build.exists():
+        assert set(substitutions) <= {*yaml.safe_load(build.read_text())["substitutions"], "_BUCKET"}
+
+
+@needs_terraform
 def test_alerts_are_sent_and_read_metrics_and_fields_that_exist(resources: list[dict[str, Any]]) -> None:
     policies = _values(resources, "google_monitoring_alert_policy")
     assert set(policies) == {"job_failed", "refresh_failed", "no_run", "dead_letters", "lag"}
