@@ -6,10 +6,11 @@ Flags are strict: an unknown one is an error that names the nearest; Beam's own 
 import argparse
 import dataclasses
 import difflib
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NoReturn
 
 import yaml
 
@@ -82,26 +83,39 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--output", metavar="DIR", required=True, help="SavedModel to write")
 
 
+def without_unset(argv: Sequence[str]) -> list[str]:
+    """The command line without parameters that have no value, where the launcher of a Flex Template has made it.
+
+    It passes every parameter as --name=value, and those that the caller left empty as --name=. From a shell that is
+    an error, as it would be a variable that is not set.
+    """
+    is_launcher = any(word.startswith("--template_location=") for word in argv)
+    return [word for word in argv if not (is_launcher and re.fullmatch(r"--\w+=", word))]
+
+
 def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The flags that are not ours, after checking that they are Beam's.
+    """The flags that are not ours, after checking that they are Beam's; its switches take =true and =false as ours do.
 
     Args:
       unknown: what our parser left over.
       known: our own flags, to find the nearest.
 
     Raises:
-      UsageError: one is neither; names the nearest known flag.
+      UsageError: one is neither, or has a value it cannot have; names the nearest known flag.
     """
-    if unknown:
-        from apache_beam.options import pipeline_options
+    if not unknown:
+        return []
+    from apache_beam.options import pipeline_options
 
-        beams = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        for options in _subclasses(pipeline_options.PipelineOptions):
-            if "_add_argparse_args" in vars(options):
-                options._add_argparse_args(beams)  # type: ignore[attr-defined]
-        _, left = beams.parse_known_args(list(unknown))
-        refuse_unknown(left, [*known, *flags_of(beams)])
-    return list(unknown)
+    beams = _Parser(add_help=False, allow_abbrev=False)
+    for options in _subclasses(pipeline_options.PipelineOptions):
+        if "_add_argparse_args" in vars(options):
+            options._add_argparse_args(beams)  # type: ignore[attr-defined]
+    switches = {flag for action in beams._actions if action.nargs == 0 for flag in action.option_strings}
+    words = [word for given in unknown for word in _switched(given, switches)]
+    _, left = beams.parse_known_args(words)
+    refuse_unknown(left, [*known, *flags_of(beams)])
+    return words
 
 
 def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
@@ -117,6 +131,22 @@ def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
 def flags_of(parser: argparse.ArgumentParser) -> list[str]:
     """The flags a parser knows."""
     return [flag for action in parser._actions for flag in action.option_strings]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError(message.removeprefix("argument "))
+
+
+def _switched(word: str, switches: Collection[str]) -> list[str]:
+    """A switch of Beam's as Beam reads it: --name=true is --name, and --name=false is nothing."""
+    flag, equals, value = word.partition("=")
+    if not equals or flag not in switches:
+        return [word]
+    try:
+        return [flag] if _boolean(value) else []
+    except argparse.ArgumentTypeError as problem:
+        raise errors.UsageError(f"{flag}: {problem}") from None
 
 
 def _subclasses(options: type) -> list[type]:

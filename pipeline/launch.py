@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline import report, resolve, runners
+from pipeline import dataflow, report, resolve, runners
 from pipeline.build import Job, build
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
@@ -36,20 +36,49 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
       UsageError: the runner cannot do this; says what it lacks.
       RunError: the run failed.
     """
-    beam_options = PipelineOptions(list(beam_flags))
+    beam_options = PipelineOptions(dataflow.with_profile(options.profile, beam_flags))
     runner = runners.prepare(options, beam_options)
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
     if runner.is_local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
+    for note in dataflow.notes(options, beam_options):
+        print(note, flush=True)
     with _live_progress(options.progress if runner.is_local else "off") as progress_path:
         try:
-            with beam.Pipeline(options=beam_options) as root:
-                build(root, dataclasses.replace(job, progress_path=progress_path))
+            root = beam.Pipeline(options=beam_options)
+            build(root, dataclasses.replace(job, progress_path=progress_path))
+            result = root.run()
         except Exception as problem:
-            if known := _ours(problem):
+            if known := _ours(problem) or dataflow.refusal(problem):
                 raise known from problem
             raise
-    state = root.result.state
+        return _ended(result, options, beam_options)
+
+
+def _ended(result: PipelineResult, options: EmbedOptions, beam_options: PipelineOptions) -> bool:
+    """Waits for a job, unless nobody is to; returns whether it has ended."""
+    job = dataflow.submitted(beam_options, result)
+    if location := dataflow.template(beam_options):
+        print(f"The job of run {options.run_id} is at {location}, for the template service to launch.", flush=True)
+        return False
+    if job:
+        print(f"Watch run {options.run_id} at {job.console}\nTo end it: {job.cancel}", flush=True)
+    try:
+        if not beam_options.view_as(StandardOptions).no_wait_until_finish:
+            result.wait_until_finish()
+    except KeyboardInterrupt:
+        if job:
+            raise KeyboardInterrupt(
+                f"This process stops waiting; the job goes on: {job.console}\nTo end it: {job.cancel}"
+            ) from None
+        raise
+    except Exception as problem:
+        known = _ours(problem)
+        known = dataflow.failure(job, problem, known) if job else known
+        if known:
+            raise known from problem
+        raise
+    state = result.state
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:
         raise errors.RunError(
             f"the job ended as {state}: nothing of run {options.run_id} counts; run the command again"
@@ -120,5 +149,5 @@ def _ours(problem: BaseException) -> errors.RunError | None:
         # Runners that work in other processes send errors home as text.
         name = f"{kind.__module__}.{kind.__qualname__}: "
         if name in text:
-            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip())
+            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip().splitlines()[0])
     return None
