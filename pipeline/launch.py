@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline import dataflow, report, resolve, runners
@@ -38,6 +38,7 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
     """
     beam_options = PipelineOptions(dataflow.with_profile(options.profile, beam_flags))
     runner = runners.prepare(options, beam_options)
+    beam_options.view_as(SetupOptions).save_main_session = False  # which Beam else turns on for Dataflow
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
     if runner.is_local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
