@@ -6,9 +6,11 @@ processor with AMX (c3: Sapphire Rapids, c4: Emerald and Granite Rapids) and 1.9
 c4d and n4d: Turin), which halves the bill. The older families (n1, n2, n2d, e2, c2, c2d, t2d) have neither.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.options import EmbedOptions
-from transforms import errors
+from transforms import errors, storage
 
 RUNNER = "DataflowRunner"
 
@@ -133,6 +135,27 @@ def labels(run_id: str) -> list[str]:
     return [f"yamnet-beam-run-id={_as_label(run_id)}", f"yamnet-beam-version={_as_label(version)}"]
 
 
+def check_places(beam_options: PipelineOptions) -> None:
+    """Tries the folders that Dataflow keeps its files in: Beam tries one that cannot be written for ten minutes.
+
+    Raises:
+      UsageError: there is no such bucket.
+      AccessError: it may not be written; names the permission.
+    """
+    if _runner(beam_options) != RUNNER:
+        return
+    google = beam_options.view_as(GoogleCloudOptions)
+    for name in ("temp_location", "staging_location"):
+        if place := getattr(google, name):
+            probe = storage.join(place, f"yamnet-beam-{uuid.uuid4().hex}")
+            try:
+                storage.write_bytes(probe, b"")
+            except errors.NotFoundError as problem:
+                raise errors.UsageError(f"--{name}={place}: there is no such bucket") from problem
+            with contextlib.suppress(errors.AccessError):  # whoever may only add leaves an empty object
+                storage.delete([probe])
+
+
 def notes(options: EmbedOptions, beam_options: PipelineOptions) -> list[str]:
     """What to know before the job is sent: what the profile sets, and what works and may not be what was meant."""
     if _runner(beam_options) != RUNNER:
@@ -170,20 +193,38 @@ def template(beam_options: PipelineOptions) -> str | None:
     return location
 
 
-def failure(job: DataflowJob, problem: Exception, known: errors.RunError | None) -> errors.RunError:
-    """The error of a job that was waited for; `known` is what our own code on a worker said, if that was found."""
+def complaints(job: DataflowJob, beam_options: PipelineOptions) -> list[str]:
+    """The errors in a job's log, a worker's own last. (Beam keeps one of them, or none of a short job.)"""
+    from apache_beam.runners.dataflow.internal import apiclient
+    from google.api_core.exceptions import GoogleAPICallError
+
+    client = apiclient.DataflowApplicationClient(beam_options)
+    try:
+        messages, _ = client.list_messages(job.job_id, minimum_importance="JOB_MESSAGE_ERROR")
+    except GoogleAPICallError:
+        return []  # what the job died of is then behind the link alone
+    return sorted((message.message_text for message in messages), key=lambda text: "Traceback" in text)
+
+
+def failure(job: DataflowJob, state: str | None, text: str, known: errors.RunError | None) -> errors.RunError:
+    """The error of a job that did not do its work.
+
+    Args:
+      job: of which there is a link.
+      state: its last one; None if it could not be asked.
+      text: what Beam or the service say, the most telling last.
+      known: what our own code said on a worker, if that was found.
+    """
     where = f"Job {job.job_id}: {job.console}"
     if known:
         return type(known)(f"{known}\n{where}")
-    state = problem.result.state if hasattr(problem, "result") else None  # of Beam's DataflowRuntimeException
-    text = " ".join(str(problem).partition("Error:\n")[2].split())[-500:]
     match state:
         case PipelineState.CANCELLED:
             why = "the job was cancelled; nothing of this run counts, and the next one does the work"
         case None:
-            why = f"the job is out of sight, and may go on: {problem}"
+            why = f"the job is out of sight, and may go on: {text}"
         case _:
-            why = f"the job ended as {state}; nothing of this run counts. {text}"
+            why = f"the job ended as {state}; nothing of this run counts. {' '.join(text.split())[-500:]}"
     return errors.RunError(f"{why}\n{where}")
 
 

@@ -17,6 +17,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline import dataflow, report, resolve, runners
 from pipeline.build import Job, build
+from pipeline.dataflow import DataflowJob
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
 from transforms.commit import RunInfo
@@ -42,6 +43,7 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
     if runner.is_local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
+    dataflow.check_places(beam_options)
     for note in dataflow.notes(options, beam_options):
         print(note, flush=True)
     with _live_progress(options.progress if runner.is_local else "off") as progress_path:
@@ -62,11 +64,12 @@ def _ended(result: PipelineResult, options: EmbedOptions, beam_options: Pipeline
     if location := dataflow.template(beam_options):
         print(f"The job of run {options.run_id} is at {location}, for the template service to launch.", flush=True)
         return False
-    if job:
-        print(f"Watch run {options.run_id} at {job.console}\nTo end it: {job.cancel}", flush=True)
     try:
+        if job:
+            print(f"Watch run {options.run_id} at {job.console}\nTo end it: {job.cancel}", flush=True)
         if not beam_options.view_as(StandardOptions).no_wait_until_finish:
             result.wait_until_finish()
+        state = result.state
     except KeyboardInterrupt:
         if job:
             raise KeyboardInterrupt(
@@ -74,17 +77,24 @@ def _ended(result: PipelineResult, options: EmbedOptions, beam_options: Pipeline
             ) from None
         raise
     except Exception as problem:
-        known = _ours(problem)
-        known = dataflow.failure(job, problem, known) if job else known
-        if known:
+        if job:
+            ended = getattr(problem, "result", None)  # of Beam's DataflowRuntimeException
+            raise _failure(job, ended.state if ended else None, str(problem), beam_options) from problem
+        if known := _ours(problem):
             raise known from problem
         raise
-    state = result.state
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:
+        if job:
+            raise _failure(job, state, "", beam_options)
         raise errors.RunError(
             f"the job ended as {state}: nothing of run {options.run_id} counts; run the command again"
         )
     return bool(PipelineState.is_terminal(state))
+
+
+def _failure(job: DataflowJob, state: str | None, text: str, beam_options: PipelineOptions) -> errors.RunError:
+    said = dataflow.complaints(job, beam_options) if state else []
+    return dataflow.failure(job, state, said[-1] if said else text, _told("\n".join([text, *said])))
 
 
 def _job(
@@ -145,10 +155,14 @@ def _ours(problem: BaseException) -> errors.RunError | None:
         if isinstance(seen, errors.RunError):
             return seen
         seen = seen.__cause__ or seen.__context__
-    text = str(problem)
+    return _told(str(problem))
+
+
+def _told(text: str) -> errors.RunError | None:
+    """The error of our own that a text quotes, if there is one."""
     for kind in (errors.ModelError, errors.AccessError, errors.CommitError, errors.UsageError):
         # Runners that work in other processes send errors home as text.
         name = f"{kind.__module__}.{kind.__qualname__}: "
         if name in text:
-            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip().splitlines()[0])
+            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip().partition("\n")[0])
     return None

@@ -1,4 +1,4 @@
-"""Dataflow: the job that is sent, what is refused before, what people are told, and that the sent graph does the work."""
+"""Dataflow: the job that is sent, what is refused before, what people are told; and the sent graph does the work."""
 
 import json
 import os
@@ -65,20 +65,14 @@ def embed(name: str, *flags: str, base: list[str] = BASE) -> int:
     return main(["embed", f"--input=gs://clips/{name}/*.wav", f"--output=gs://out/{name}", *base, *flags])
 
 
-def staged(cloud: Cloud) -> list[str]:
-    """Names of what was staged, without its folders."""
-    return [
-        uri.rpartition("/")[2]
-        for uri in cloud.gcs.store.uris("gs://out/tmp/") + cloud.gcs.store.uris("gs://out/stage/")
-    ]
-
-
 @pytest.fixture(scope="module")
 def sent(services: Cloud, only_service: Dataflow) -> SentJob:
     """A job with every flag that an operator may set."""
+    only_service.clear()
     only_service.run = fake.idle
     code = embed(
-        "every-flag", "--run_id=2026-11-24", "--sink=parquet,tfrecord", "--rows=both", NO_WAIT,
+        "every-flag", "--run_id=2026-11-24", "--sink=parquet,tfrecord,bigquery", "--rows=both", NO_WAIT,
+        "--bigquery_table=test-project:audio.clips",
         "--staging_location=gs://out/stage", "--machine_type=c3-standard-8", "--num_workers=3", "--disk_size_gb=80",
         "--worker_disk_type=compute.googleapis.com/projects//zones//diskTypes/pd-ssd",
         "--service_account_email=worker@test-project.iam.gserviceaccount.com", "--labels=team=audio",
@@ -263,6 +257,7 @@ REFUSED = [
     ("more", "without", "words"), REFUSED, ids=[" ".join(more) or f"no {less[0]}" for more, less, _ in REFUSED]
 )
 def test_what_cannot_work_is_refused_and_never_reaches_the_service(
+    *,
     cloud: Cloud,
     service: Dataflow,
     capsys: pytest.CaptureFixture[str],
@@ -349,7 +344,7 @@ def test_the_graph_that_was_sent_makes_the_dataset_that_a_local_run_makes(
 def test_an_interrupt_stops_waiting_and_not_the_job(cloud: Cloud, service: Dataflow) -> None:
     launcher = start(cloud, "interrupted")
     assert launcher.stdout
-    watch = launcher.stdout.readline()
+    watch = launcher.stdout.readline() + launcher.stdout.readline()
     (job,) = service.jobs
     launcher.send_signal(signal.SIGINT)
     _, complained = launcher.communicate(timeout=60)
@@ -398,6 +393,7 @@ def is_cancelled(job: SentJob) -> None:
     ],
 )
 def test_a_job_that_ends_otherwise_is_an_error_with_the_link(
+    *,
     cloud: Cloud,
     service: Dataflow,
     impatient: None,
@@ -435,11 +431,15 @@ def test_a_service_that_refuses_is_quoted_with_the_roles_that_are_missing(
     assert "roles/iam.serviceAccountUser" in complained
 
 
-def test_a_bucket_that_is_not_there_is_named(
-    cloud: Cloud, service: Dataflow, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("flag", ["--temp_location", "--staging_location"])
+def test_a_folder_that_cannot_be_written_is_named_at_once(
+    cloud: Cloud, service: Dataflow, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
-    assert embed("nowhere", NO_WAIT, "--staging_location=gs://missing/stage") == run.FAILED
-    assert "gs://missing/stage" in capsys.readouterr().err
+    assert embed("nowhere", f"{flag}=gs://missing/place") == run.USAGE
+    assert f"{flag}=gs://missing/place: there is no such bucket" in capsys.readouterr().err
+    cloud.gcs.inject(method="POST", path="upload/storage/v1/b/out", status=403, times=None)
+    assert embed("nowhere", f"{flag}=gs://out/forbidden") == run.FAILED
+    assert "storage.objects.create on the bucket out" in capsys.readouterr().err
     assert not service.calls
 
 
@@ -476,9 +476,9 @@ LAUNCHER = [
 ]
 SHELL = [
     "--input", "gs://clips/template/*.wav", "--output", "gs://out/template", "--sink", "parquet,tfrecord", "--force",
-    "--precision", "bfloat16", "--run_id", "2026-11-24", *PLACE, "--sdk_container_image", IMAGE, "--max_num_workers", "50",
-    "--staging_location=gs://out/stage", "--machine_type", "c3-standard-4", "--disk_size_gb", "60", "--no_use_public_ips",
-    "--subnetwork", "regions/europe-west4/subnetworks/private", "--job_name", "yamnet-beam-nightly",
+    "--precision", "bfloat16", "--run_id", "2026-11-24", *PLACE, "--staging_location=gs://out/stage",
+    "--sdk_container_image", IMAGE, "--max_num_workers", "50", "--machine_type", "c3-standard-4", "--disk_size_gb=60",
+    "--no_use_public_ips", "--subnetwork=regions/europe-west4/subnetworks/private", "--job_name=yamnet-beam-nightly",
     "--service_account_email", "worker@test-project.iam.gserviceaccount.com",
     "--label=goog-dataflow-provided-template-type=flex", "--label=team=audio", NO_WAIT,
 ]  # fmt: skip
@@ -519,7 +519,7 @@ def test_the_launcher_of_a_template_makes_the_job_of_the_command_line(
 
 
 def plain(message: Any) -> Any:
-    """A part of a job without what differs between any two: the times in its places, and the options, compared apart."""
+    """A part of a job without what differs between any two: the times in its places; and without the options."""
     text = json.dumps(type(message).to_dict(message), sort_keys=True)
     found = json.loads(re.sub(r"\d{10}\.\d{6}", "TIME", text))
     found.pop("sdk_pipeline_options", None)
