@@ -9,7 +9,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import yaml
@@ -89,8 +89,7 @@ def without_unset(argv: Sequence[str]) -> list[str]:
     It passes every parameter as --name=value, and those that the caller left empty as --name=. From a shell that is
     an error, as it would be a variable that is not set.
     """
-    is_launcher = any(word.startswith("--template_location=") for word in argv)
-    return [word for word in argv if not (is_launcher and re.fullmatch(r"--\w+=", word))]
+    return [word for word in argv if not (_is_launched(argv) and re.fullmatch(r"--\w+=", word))]
 
 
 def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -101,7 +100,9 @@ def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
       known: our own flags, to find the nearest.
 
     Raises:
-      UsageError: one is neither, or has a value it cannot have; names the nearest known flag.
+      UsageError: one is neither, or has a value it cannot have; names the nearest known flag. Where the launcher of a
+        Flex Template has made the command line, the service has checked its parameters, and what it adds besides is
+        left out if Beam does not know it.
     """
     if not unknown:
         return []
@@ -111,11 +112,11 @@ def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
     for options in _subclasses(pipeline_options.PipelineOptions):
         if "_add_argparse_args" in vars(options):
             options._add_argparse_args(beams)  # type: ignore[attr-defined]
-    switches = {flag for action in beams._actions if action.nargs == 0 for flag in action.option_strings}
-    words = [word for given in unknown for word in _switched(given, switches)]
+    words = [word for given in unknown for word in _switched(given, beams)]
     _, left = beams.parse_known_args(words)
-    refuse_unknown(left, [*known, *flags_of(beams)])
-    return words
+    if not _is_launched(unknown):
+        refuse_unknown(left, [*known, *flags_of(beams)])
+    return [word for word in words if word not in left]
 
 
 def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
@@ -138,15 +139,23 @@ class _Parser(argparse.ArgumentParser):
         raise errors.UsageError(message.removeprefix("argument "))
 
 
-def _switched(word: str, switches: Collection[str]) -> list[str]:
-    """A switch of Beam's as Beam reads it: --name=true is --name, and --name=false is nothing."""
+def _is_launched(argv: Sequence[str]) -> bool:
+    return any(word.startswith("--template_location=") for word in argv)
+
+
+def _switched(word: str, beams: argparse.ArgumentParser) -> list[str]:
+    """A switch of Beam's as Beam reads it: --name=true is --name, and --name=false is --no_name, or nothing."""
     flag, equals, value = word.partition("=")
-    if not equals or flag not in switches:
+    switches = [action for action in beams._actions if action.nargs == 0]
+    this = next((action for action in switches if flag in action.option_strings), None)
+    if this is None or not equals:
         return [word]
     try:
-        return [flag] if _boolean(value) else []
+        if _boolean(value):
+            return [flag]
     except argparse.ArgumentTypeError as problem:
         raise errors.UsageError(f"{flag}: {problem}") from None
+    return [other.option_strings[0] for other in switches if other.dest == this.dest and other is not this][:1]
 
 
 def _subclasses(options: type) -> list[type]:

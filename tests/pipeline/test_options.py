@@ -95,6 +95,8 @@ def test_flags_of_beam_pass_and_others_do_not() -> None:
 def test_switches_of_beam_take_the_strings_of_template_services() -> None:
     given = ["--no_use_public_ips=true", "--update=false", "--streaming=False", "--labels=a=true"]
     assert flags.beam_flags(given, []) == ["--no_use_public_ips", "--labels=a=true"]
+    assert flags.beam_flags(["--use_public_ips=false"], []) == ["--no_use_public_ips"]
+    assert flags.beam_flags(["--no_use_public_ips=false"], []) == ["--use_public_ips"]
     with pytest.raises(errors.UsageError, match="--update: 'perhaps' is neither true nor false"):
         flags.beam_flags(["--update=perhaps"], [])
     with pytest.raises(errors.UsageError, match="--num_workers: invalid int value: 'few'"):

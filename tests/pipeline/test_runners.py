@@ -1,5 +1,7 @@
 """What a runner cannot do is refused before anything is sent, and the refusal names the cure."""
 
+import typing
+
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -90,3 +92,7 @@ def test_jobs_are_named_after_their_run_and_their_dataset() -> None:
     assert name != dataflow.job_name("20261124T225754.123Z", "gs://out/another")
     assert len(dataflow.job_name("x" * 500, "gs://out/d")) <= 80
     assert dataflow.labels("A.b")[0] == "yamnet-beam-run-id=a-b"
+
+
+def test_every_profile_is_one_that_may_be_named() -> None:
+    assert typing.get_args(typing.get_type_hints(EmbedOptions)["profile"]) == tuple(dataflow.PROFILES)
