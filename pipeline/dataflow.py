@@ -1,4 +1,4 @@
-"""What Dataflow asks of a run: safe defaults, what it cannot do, where to watch it, what its errors mean.
+"""What Dataflow asks of a run: safe defaults, and what it cannot do, refused before anything is sent.
 
 A vCPU costs the same on every family of machines (cloud.google.com/dataflow/docs/guides/configure-worker-vm), so the
 cheapest is the one that does most in an hour. With --precision=bfloat16 the network runs three times as fast on a
@@ -12,11 +12,9 @@ import importlib.metadata
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
 
 from pipeline.options import EmbedOptions
 from transforms import errors, storage
@@ -73,25 +71,6 @@ _SHARED_CORE = ("e2-micro", "e2-small", "e2-medium", "f1-micro", "g1-small")
 _ARM = ("t2a", "c4a", "n4a")
 _WITHOUT_BFLOAT16 = ("n1", "n2", "n2d", "e2", "c2", "c2d", "t2d")
 _IMAGE_OF_BEAM = r"(docker\.io/)?apache/beam_|gcr\.io/cloud-dataflow/"
-
-
-@dataclass(frozen=True, slots=True)
-class DataflowJob:
-    """A job that the service has taken."""
-
-    job_id: str
-    region: str
-    project: str
-
-    @property
-    def console(self) -> str:
-        """Where to watch it."""
-        return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{self.job_id}?project={self.project}"
-
-    @property
-    def cancel(self) -> str:
-        """The command that ends it."""
-        return f"gcloud dataflow jobs cancel {self.job_id} --region={self.region} --project={self.project}"
 
 
 def with_profile(profile: str, beam_flags: Sequence[str]) -> list[str]:
@@ -167,7 +146,7 @@ def notes(options: EmbedOptions, beam_options: PipelineOptions) -> list[str]:
         found.append(f"--profile={options.profile} sets, unless given: {' '.join(PROFILES[options.profile][1:])}")
     if options.precision == "bfloat16" and family in _WITHOUT_BFLOAT16:
         found.append(
-            f"--precision=bfloat16 is slower than float32 on {family} machines: take c3 or c4 (AMX), c3d or c4d"
+            f"{family} machines have no instructions for --precision=bfloat16: take c3 or c4 (AMX), c3d or c4d"
         )
     if flags["use_public_ips"] is False:
         found.append(
@@ -177,80 +156,6 @@ def notes(options: EmbedOptions, beam_options: PipelineOptions) -> list[str]:
     if flags["flexrs_goal"] == "COST_OPTIMIZED":
         found.append("with --flexrs_goal=COST_OPTIMIZED the job waits up to 6 hours before it starts")
     return found
-
-
-def submitted(beam_options: PipelineOptions, result: Any) -> DataflowJob | None:
-    """The job behind a pipeline's result; None from other runners, and where a template was made instead."""
-    if not getattr(result, "has_job", False):
-        return None
-    google = beam_options.view_as(GoogleCloudOptions)
-    return DataflowJob(result.job_id(), google.region, google.project)
-
-
-def template(beam_options: PipelineOptions) -> str | None:
-    """Where the job was written for a template service to launch, if it was."""
-    location: str | None = beam_options.view_as(GoogleCloudOptions).template_location
-    return location
-
-
-def complaints(job: DataflowJob, beam_options: PipelineOptions) -> list[str]:
-    """The errors in a job's log, a worker's own last. (Beam keeps one of them, or none of a short job.)"""
-    from apache_beam.runners.dataflow.internal import apiclient
-    from google.api_core.exceptions import GoogleAPICallError
-
-    client = apiclient.DataflowApplicationClient(beam_options)
-    try:
-        messages, _ = client.list_messages(job.job_id, minimum_importance="JOB_MESSAGE_ERROR")
-    except GoogleAPICallError:
-        return []  # what the job died of is then behind the link alone
-    return sorted((message.message_text for message in messages), key=lambda text: "Traceback" in text)
-
-
-def failure(job: DataflowJob, state: str | None, text: str, known: errors.RunError | None) -> errors.RunError:
-    """The error of a job that did not do its work.
-
-    Args:
-      job: of which there is a link.
-      state: its last one; None if it could not be asked.
-      text: what Beam or the service say, the most telling last.
-      known: what our own code said on a worker, if that was found.
-    """
-    where = f"Job {job.job_id}: {job.console}"
-    if known:
-        return type(known)(f"{known}\n{where}")
-    match state:
-        case PipelineState.CANCELLED:
-            why = "the job was cancelled; nothing of this run counts, and the next one does the work"
-        case None:
-            why = f"the job is out of sight, and may go on: {text}"
-        case _:
-            why = f"the job ended as {state}; nothing of this run counts. {' '.join(text.split())[-500:]}"
-    return errors.RunError(f"{why}\n{where}")
-
-
-def refusal(problem: Exception) -> errors.RunError | None:
-    """What an error of Beam or of Google's clients before the job ran means, with the cure; None if that is unknown."""
-    text = " ".join(str(problem).split())
-    known: errors.RunError | None = None
-    match type(problem).__name__:
-        case "DataflowJobAlreadyExistsError":
-            known = errors.RunError(f"this run is under way: {text.partition('. If you want')[0]}. Watch that one")
-        case "Forbidden" | "PermissionDenied":
-            known = errors.AccessError(
-                f"Dataflow refused the job: {text}. Whoever submits needs roles/dataflow.developer on the project, "
-                "and roles/iam.serviceAccountUser on the workers' service account"
-            )
-        case "Unauthorized" | "Unauthenticated" | "DefaultCredentialsError" | "RefreshError":
-            known = errors.AccessError(
-                f"no credentials for Google Cloud: {text}. Run: gcloud auth application-default login"
-            )
-        case "BadRequest" | "InvalidArgument" | "FailedPrecondition":
-            known = errors.UsageError(f"Dataflow refused the job: {text}")
-        case "NotFound" | "OSError" if "gs://" in text:
-            known = errors.AccessError(f"{text} It needs roles/storage.objectAdmin on the bucket")
-        case "ValueError" if "Pipeline has validations errors" in text:
-            known = errors.UsageError(text)
-    return known
 
 
 def _problems(options: EmbedOptions, flags: Mapping[str, Any]) -> Iterator[str]:

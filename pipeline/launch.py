@@ -15,9 +15,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline import dataflow, report, resolve, runners
+from pipeline import dataflow, dataflow_job, report, resolve, runners
 from pipeline.build import Job, build
-from pipeline.dataflow import DataflowJob
+from pipeline.dataflow_job import DataflowJob
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
 from transforms.commit import RunInfo
@@ -52,7 +52,7 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
             build(root, dataclasses.replace(job, progress_path=progress_path))
             result = root.run()
         except Exception as problem:
-            if known := _ours(problem) or dataflow.refusal(problem):
+            if known := _ours(problem) or dataflow_job.refusal(problem):
                 raise known from problem
             raise
         return _ended(result, options, beam_options)
@@ -60,8 +60,8 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
 
 def _ended(result: PipelineResult, options: EmbedOptions, beam_options: PipelineOptions) -> bool:
     """Waits for a job, unless nobody is to; returns whether it has ended."""
-    job = dataflow.submitted(beam_options, result)
-    if location := dataflow.template(beam_options):
+    job = dataflow_job.submitted(beam_options, result)
+    if location := dataflow_job.template(beam_options):
         print(f"The job of run {options.run_id} is at {location}, for the template service to launch.", flush=True)
         return False
     try:
@@ -93,8 +93,8 @@ def _ended(result: PipelineResult, options: EmbedOptions, beam_options: Pipeline
 
 
 def _failure(job: DataflowJob, state: str | None, text: str, beam_options: PipelineOptions) -> errors.RunError:
-    said = dataflow.complaints(job, beam_options) if state else []
-    return dataflow.failure(job, state, said[-1] if said else text, _told("\n".join([text, *said])))
+    said = dataflow_job.complaints(job, beam_options) if state else []
+    return dataflow_job.failure(job, state, said[-1] if said else text, _told("\n".join([text, *said])))
 
 
 def _job(
