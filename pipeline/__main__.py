@@ -46,15 +46,16 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     top, commands = parsers()
-    arguments, unknown = top.parse_known_args(argv)
+    arguments, unknown = top.parse_known_args(flags.without_unset(sys.argv[1:] if argv is None else argv))
     command = arguments.command
     try:
         return _run(command, arguments, unknown, flags.flags_of(commands[command]))
     except errors.YamnetBeamError as problem:
         print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nInterrupted: nothing is committed, and the next run does the work.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "Interrupted: nothing is committed, and the next run does the work."
+        print(f"\n{said}", file=sys.stderr)
         return 130
 
 

@@ -6,10 +6,11 @@ Flags are strict: an unknown one is an error that names the nearest; Beam's own 
 import argparse
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 
@@ -82,26 +83,40 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--output", metavar="DIR", required=True, help="SavedModel to write")
 
 
+def without_unset(argv: Sequence[str]) -> list[str]:
+    """The command line without parameters that have no value, where the launcher of a Flex Template has made it.
+
+    It passes every parameter as --name=value, and those that the caller left empty as --name=. From a shell that is
+    an error, as it would be a variable that is not set.
+    """
+    return [word for word in argv if not (_is_launched(argv) and re.fullmatch(r"--\w+=", word))]
+
+
 def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The flags that are not ours, after checking that they are Beam's.
+    """The flags that are not ours, after checking that they are Beam's; its switches take =true and =false as ours do.
 
     Args:
       unknown: what our parser left over.
       known: our own flags, to find the nearest.
 
     Raises:
-      UsageError: one is neither; names the nearest known flag.
+      UsageError: one is neither, or has a value it cannot have; names the nearest known flag. Where the launcher of a
+        Flex Template has made the command line, the service has checked its parameters, and what it adds besides is
+        left out if Beam does not know it.
     """
-    if unknown:
-        from apache_beam.options import pipeline_options
+    if not unknown:
+        return []
+    from apache_beam.options import pipeline_options
 
-        beams = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        for options in _subclasses(pipeline_options.PipelineOptions):
-            if "_add_argparse_args" in vars(options):
-                options._add_argparse_args(beams)  # type: ignore[attr-defined]
-        _, left = beams.parse_known_args(list(unknown))
+    beams = _Parser(add_help=False, allow_abbrev=False)
+    for options in _subclasses(pipeline_options.PipelineOptions):
+        if "_add_argparse_args" in vars(options):
+            options._add_argparse_args(beams)  # type: ignore[attr-defined]
+    words = [word for given in unknown for word in _switched(given, beams)]
+    _, left = beams.parse_known_args(words)
+    if not _is_launched(unknown):
         refuse_unknown(left, [*known, *flags_of(beams)])
-    return list(unknown)
+    return [word for word in words if word not in left]
 
 
 def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
@@ -117,6 +132,30 @@ def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
 def flags_of(parser: argparse.ArgumentParser) -> list[str]:
     """The flags a parser knows."""
     return [flag for action in parser._actions for flag in action.option_strings]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError(message.removeprefix("argument "))
+
+
+def _is_launched(argv: Sequence[str]) -> bool:
+    return any(word.startswith("--template_location=") for word in argv)
+
+
+def _switched(word: str, beams: argparse.ArgumentParser) -> list[str]:
+    """A switch of Beam's as Beam reads it: --name=true is --name, and --name=false is --no_name, or nothing."""
+    flag, equals, value = word.partition("=")
+    switches = [action for action in beams._actions if action.nargs == 0]
+    this = next((action for action in switches if flag in action.option_strings), None)
+    if this is None or not equals:
+        return [word]
+    try:
+        if _boolean(value):
+            return [flag]
+    except argparse.ArgumentTypeError as problem:
+        raise errors.UsageError(f"{flag}: {problem}") from None
+    return [other.option_strings[0] for other in switches if other.dest == this.dest and other is not this][:1]
 
 
 def _subclasses(options: type) -> list[type]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline import report, resolve, runners
+from pipeline import dataflow, dataflow_job, report, resolve, runners
 from pipeline.build import Job, build
+from pipeline.dataflow_job import DataflowJob
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
 from transforms.commit import RunInfo
@@ -36,25 +37,64 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
       UsageError: the runner cannot do this; says what it lacks.
       RunError: the run failed.
     """
-    beam_options = PipelineOptions(list(beam_flags))
+    beam_options = PipelineOptions(dataflow.with_profile(options.profile, beam_flags))
     runner = runners.prepare(options, beam_options)
+    beam_options.view_as(SetupOptions).save_main_session = False  # which Beam else turns on for Dataflow
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
     if runner.is_local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
+    dataflow.check_places(beam_options)
+    for note in dataflow.notes(options, beam_options):
+        print(note, flush=True)
     with _live_progress(options.progress if runner.is_local else "off") as progress_path:
         try:
-            with beam.Pipeline(options=beam_options) as root:
-                build(root, dataclasses.replace(job, progress_path=progress_path))
+            root = beam.Pipeline(options=beam_options)
+            build(root, dataclasses.replace(job, progress_path=progress_path))
+            result = root.run()
         except Exception as problem:
-            if known := _ours(problem):
+            if known := _ours(problem) or dataflow_job.refusal(problem):
                 raise known from problem
             raise
-    state = root.result.state
+        return _ended(result, options, beam_options)
+
+
+def _ended(result: PipelineResult, options: EmbedOptions, beam_options: PipelineOptions) -> bool:
+    """Waits for a job, unless nobody is to; returns whether it has ended."""
+    job = dataflow_job.submitted(beam_options, result)
+    if location := dataflow_job.template(beam_options):
+        print(f"The job of run {options.run_id} is at {location}, for the template service to launch.", flush=True)
+        return False
+    try:
+        if job:
+            print(f"Watch run {options.run_id} at {job.console}\nTo end it: {job.cancel}", flush=True)
+        if not beam_options.view_as(StandardOptions).no_wait_until_finish:
+            result.wait_until_finish()
+        state = result.state
+    except KeyboardInterrupt:
+        if job:
+            raise KeyboardInterrupt(
+                f"This process stops waiting; the job goes on: {job.console}\nTo end it: {job.cancel}"
+            ) from None
+        raise
+    except Exception as problem:
+        if job:
+            ended = getattr(problem, "result", None)  # of Beam's DataflowRuntimeException
+            raise _failure(job, ended.state if ended else None, str(problem), beam_options) from problem
+        if known := _ours(problem):
+            raise known from problem
+        raise
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:
+        if job:
+            raise _failure(job, state, "", beam_options)
         raise errors.RunError(
             f"the job ended as {state}: nothing of run {options.run_id} counts; run the command again"
         )
     return bool(PipelineState.is_terminal(state))
+
+
+def _failure(job: DataflowJob, state: str | None, text: str, beam_options: PipelineOptions) -> errors.RunError:
+    said = dataflow_job.complaints(job, beam_options) if state else []
+    return dataflow_job.failure(job, state, said[-1] if said else text, _told("\n".join([text, *said])))
 
 
 def _job(
@@ -115,10 +155,14 @@ def _ours(problem: BaseException) -> errors.RunError | None:
         if isinstance(seen, errors.RunError):
             return seen
         seen = seen.__cause__ or seen.__context__
-    text = str(problem)
+    return _told(str(problem))
+
+
+def _told(text: str) -> errors.RunError | None:
+    """The error of our own that a text quotes, if there is one."""
     for kind in (errors.ModelError, errors.AccessError, errors.CommitError, errors.UsageError):
         # Runners that work in other processes send errors home as text.
         name = f"{kind.__module__}.{kind.__qualname__}: "
         if name in text:
-            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip())
+            return kind(text.rsplit(name, 1)[1].split(" [while running", 1)[0].strip().partition("\n")[0])
     return None

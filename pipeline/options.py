@@ -71,6 +71,9 @@ class EmbedOptions:
     shared_filesystem: bool = _option(
         False, "run", "local paths mean the same files on every worker: one machine, or a mounted share"
     )
+    profile: Literal["none", "dataflow-small", "dataflow-large"] = _option(
+        "none", "run", "safe flags for DataflowRunner, which flags given besides override"
+    )
     drop_deleted: bool = _option(False, "run", "rows of clips whose source is gone leave the dataset")
     max_failure_ratio: float = _option(
         0.5, "run", "do not commit if more than this part of the listed clips is dead", metavar="R"

@@ -38,7 +38,8 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
 
     if not launch(options, beam_flags, model, directory):
         print(
-            f"Run {run_id} goes on without this process; when it is committed, {directory}/{runs.MANIFEST_FILE} tells."
+            f"Run {run_id} goes on without this process; when it has ended, {directory}/{runs.MANIFEST_FILE} tells.\n"
+            f"Then: yamnet-beam info {output}"
         )
         return DONE
     try:

@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from pipeline import dataflow
 from pipeline.options import EmbedOptions
 from transforms import errors, manifests, model_store, storage
 
@@ -46,6 +47,7 @@ def prepare(options: EmbedOptions, beam_options: PipelineOptions) -> Runner:
     standard.runner = standard.runner or DEFAULT
     name = standard.runner.rsplit(".", 1)[-1]
     _refuse_what_never_works(name, beam_options)
+    dataflow.prepare(options, beam_options)
     is_local = name in LOCAL
     environment = beam_options.view_as(PortableOptions).environment_type or "DOCKER"
     runner = Runner(

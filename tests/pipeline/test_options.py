@@ -89,3 +89,23 @@ def test_flags_of_beam_pass_and_others_do_not() -> None:
         flags.beam_flags(["--direct_num_worker=3"], known)
     with pytest.raises(errors.UsageError, match="stray word"):
         flags.beam_flags(["clip.wav"], known)
+
+
+@pytest.mark.slow
+def test_switches_of_beam_take_the_strings_of_template_services() -> None:
+    given = ["--no_use_public_ips=true", "--update=false", "--streaming=False", "--labels=a=true"]
+    assert flags.beam_flags(given, []) == ["--no_use_public_ips", "--labels=a=true"]
+    assert flags.beam_flags(["--use_public_ips=false"], []) == ["--no_use_public_ips"]
+    assert flags.beam_flags(["--no_use_public_ips=false"], []) == ["--use_public_ips"]
+    with pytest.raises(errors.UsageError, match="--update: 'perhaps' is neither true nor false"):
+        flags.beam_flags(["--update=perhaps"], [])
+    with pytest.raises(errors.UsageError, match="--num_workers: invalid int value: 'few'"):
+        flags.beam_flags(["--num_workers=few"], [])
+
+
+def test_only_the_launcher_of_a_template_leaves_values_empty() -> None:
+    argv = ["embed", "--input=a", "--model=", "--labels={}"]
+    assert flags.without_unset(argv) == argv
+    assert flags.without_unset([*argv, "--template_location=gs://b/job"]) == [
+        "embed", "--input=a", "--labels={}", "--template_location=gs://b/job",
+    ]  # fmt: skip

@@ -1,14 +1,20 @@
 """What a runner cannot do is refused before anything is sent, and the refusal names the cure."""
 
+import typing
+
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import runners
+from pipeline import dataflow, runners
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
 
 pytestmark = pytest.mark.slow
 
+DATAFLOW = [
+    "--runner=DataflowRunner", "--project=my-project", "--region=us-east1", "--temp_location=gs://out/tmp",
+    "--sdk_container_image=us-docker.pkg.dev/p/r/i:1", "--max_num_workers=9",
+]  # fmt: skip
 FLINK = ["--runner=FlinkRunner", "--flink_master=localhost:8081"]
 
 
@@ -49,6 +55,9 @@ def test_what_cannot_work_is_refused_with_the_cure(flags: list[str], settings: d
     ("flags", "settings"),
     [
         (FLINK, {}),
+        (DATAFLOW, {}),
+        ([*DATAFLOW, "--autoscaling_algorithm=NONE", "--num_workers=5"], {}),
+        (["--runner=apache_beam.runners.DataflowRunner", *DATAFLOW[1:]], {"model": model_store.default_directory()}),
         (FLINK, {"input": ("bq:SELECT uri FROM t",)}),
         (FLINK, {"model": model_store.default_directory()}),
         (["--runner=PortableRunner", "--environment_type=LOOPBACK"], {"output": "out", "model": "/models/mine"}),
@@ -59,3 +68,31 @@ def test_what_can_work_on_many_machines_passes(flags: list[str], settings: dict[
     runner = prepare(*flags, **settings)
     assert not runner.is_local
     assert not runner.is_one_process
+
+
+def notes(*flags: str, **settings: object) -> str:
+    options = EmbedOptions(**({"input": ("gs://in/*",), "output": "gs://out/d"} | settings))
+    beam_options = PipelineOptions(dataflow.with_profile(options.profile, [*DATAFLOW, *flags]))
+    return "\n".join(dataflow.notes(options, beam_options))
+
+
+def test_what_may_not_be_meant_is_said() -> None:
+    assert not notes()
+    assert "n2 machines have no instructions for --precision=bfloat16" in notes(
+        "--machine_type=n2-standard-4", precision="bfloat16"
+    )
+    assert not notes("--machine_type=c3-standard-4", precision="bfloat16")
+    assert "up to 6 hours" in notes("--flexrs_goal=COST_OPTIMIZED")
+    assert "Private Google Access, and Cloud NAT" in notes("--no_use_public_ips", allow_http_host=("a.org",))
+
+
+def test_jobs_are_named_after_their_run_and_their_dataset() -> None:
+    name = dataflow.job_name("20261124T225754.123Z", "gs://out/d")
+    assert name.startswith("yamnet-beam-20261124t225754-123z-")
+    assert name != dataflow.job_name("20261124T225754.123Z", "gs://out/another")
+    assert len(dataflow.job_name("x" * 500, "gs://out/d")) <= 80
+    assert dataflow.labels("A.b")[0] == "yamnet-beam-run-id=a-b"
+
+
+def test_every_profile_is_one_that_may_be_named() -> None:
+    assert typing.get_args(typing.get_type_hints(EmbedOptions)["profile"]) == tuple(dataflow.PROFILES)
