@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import errors, runs, storage, tally, warehouse
+from transforms.metrics import count, measure
 from transforms.records import Row
 from transforms.runs import Manifest
 from transforms.tally import Tally
@@ -207,4 +208,8 @@ def _dropped_id(line: Row) -> Iterator[str]:
 def _commit_once(
     run: RunInfo, files: list[WrittenFile], tallies: list[Tally], *dropped: list[str]
 ) -> Iterator[Manifest]:
-    yield commit(run, files, tally.add(tallies), [clip_id for ids in dropped for clip_id in ids])
+    count("commit_run_in")
+    with measure("commit"):
+        manifest = commit(run, files, tally.add(tallies), [clip_id for ids in dropped for clip_id in ids])
+    count("commit_run_out" if manifest["refused"] is None else "commit_run_failed")
+    yield manifest

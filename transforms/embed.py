@@ -9,6 +9,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from transforms import engine, errors, inference, model_store
+from transforms.metrics import count, measure, observe
 from transforms.records import DeadLetter, EmbeddedSegment, Segment
 from transforms.yamnet import Outputs, Precision, Yamnet
 
@@ -27,7 +28,9 @@ class LazyYamnet:
     def network(self) -> Yamnet:
         """The network; the first call loads and checks it."""
         with self._lock:
-            self._network = self._network or self._load()
+            if self._network is None:
+                with measure("load_model"):
+                    self._network = self._load()
         return self._network
 
 
@@ -92,8 +95,10 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
     ) -> list[EmbeddedSegment]:
         """One result a segment, in order."""
         live = [segment for segment in batch if segment.letter is None]
-        results = iter(inference.embed_waveforms(model.network(), [segment.waveform for segment in live]))
-        return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
+        results = inference.embed_waveforms(model.network(), [segment.waveform for segment in live])
+        _count(results)
+        left = iter(results)
+        return [_embedded(segment, next(left) if segment.letter is None else None) for segment in batch]
 
     def get_num_bytes(self, batch: Sequence[Segment]) -> int:
         """Bytes of samples (the default pickles the whole batch to count them)."""
@@ -115,6 +120,16 @@ class EmbedSegments(beam.PTransform):
     def expand(self, segments: beam.PCollection[Segment]) -> beam.PCollection[EmbeddedSegment]:
         """Wires the transform."""
         return segments | "RunInference" >> RunInference(self._handler)
+
+
+def _count(results: Sequence[Outputs | errors.EmbeddingError]) -> None:
+    """Counts what came of one batch."""
+    num_patches = [len(result.embeddings) for result in results if isinstance(result, Outputs)]
+    count("embed_segments_in", len(results))
+    count("embed_segments_out", len(num_patches))
+    count("embed_segments_failed", len(results) - len(num_patches))
+    count("embed_segments_patches", sum(num_patches))
+    observe("batch_patches", sum(num_patches))
 
 
 def _embedded(segment: Segment, result: Outputs | errors.EmbeddingError | None) -> EmbeddedSegment:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import apache_beam as beam
 
 from transforms import runs
+from transforms.metrics import count
 from transforms.records import Batch, Clip, Row
 from transforms.tally import Tally
 from transforms.wiring import Plan
@@ -102,7 +103,8 @@ def _verdict(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
 def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -> Iterator[Clip | Decided | Gone]:
     _, joined = partition
     done = runs.newest(item for batch in joined["done"] for item in batch)
-    listed = {clip.clip_id: clip for batch in joined["listed"] for clip in batch}
+    clips = [clip for batch in joined["listed"] for clip in batch]
+    listed = {clip.clip_id: clip for clip in clips}
     counts: Counter[str] = Counter()
     for clip in listed.values():
         before = done.get(clip.clip_id)
@@ -118,4 +120,9 @@ def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -
         if before.clip_id not in listed and before.status not in runs.GONE and before.listed_by in policy.inputs:
             counts["deleted"] += 1
             yield Gone("gone", runs.gone_row(before, dropped=policy.drop_deleted))
+    count("plan_work_in", len(clips))
+    count("plan_work_out", counts["listed"] - counts["unchanged"])
+    count("plan_work_unchanged", counts["unchanged"])
+    count("plan_work_repeated", len(clips) - len(listed))
+    count("plan_work_deleted", counts["deleted"])
     yield Decided("tally", dict(counts))

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.metrics import count
 from transforms.records import Row
 from transforms.schemas import Field
 from transforms.wiring import Rows
@@ -87,13 +88,21 @@ def write(rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
     """Writes rows to files of at most 50 000."""
     writer: FileWriter | None = None
     for row in rows:
+        count("write_rows_in")
         writer = writer or table.open()
         writer.write(row)
         if writer.num_rows >= MAX_FILE_ROWS:
-            yield writer.close()
+            yield _closed(writer)
             writer = None
     if writer:
-        yield writer.close()
+        yield _closed(writer)
+
+
+def _closed(writer: FileWriter) -> WrittenFile:
+    file = writer.close()
+    count("write_rows_out", file.num_rows)
+    count("write_rows_files")
+    return file
 
 
 def _write_shard(shard: tuple[int, Iterable[Row]], table: Table) -> Iterator[WrittenFile]:
@@ -111,6 +120,7 @@ class _WriteBundleFn(beam.DoFn):
         self._abandon()  # what a failed bundle has left
 
     def process(self, row: Row) -> Iterator[WrittenFile]:
+        count("write_rows_in")
         self._writer = self._writer or self._table.open()
         self._writer.write(row)
         if self._writer.num_rows >= MAX_FILE_ROWS:
@@ -126,7 +136,7 @@ class _WriteBundleFn(beam.DoFn):
 
     def _close(self, writer: FileWriter) -> WrittenFile:
         self._writer = None
-        return writer.close()
+        return _closed(writer)
 
     def _abandon(self) -> None:
         if self._writer:
