@@ -1,6 +1,7 @@
 """EmbedSegments: segments in, embeddings and scores out, through Beam's RunInference with our ModelHandler."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms import engine, errors, inference, model_store
+from transforms import engine, errors, inference, logs, model_store
 from transforms.metrics import count, measure, observe
 from transforms.records import DeadLetter, EmbeddedSegment, Segment
 from transforms.yamnet import Outputs, Precision, Yamnet
@@ -48,6 +49,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         precision: Precision = "float32",
         batch_segments: int = BATCH_SEGMENTS,
         num_threads: int | None = None,
+        run_id: str = "",
     ) -> None:
         """Describes the network to load.
 
@@ -58,6 +60,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
           precision: of the convolutions.
           batch_segments: segments a call.
           num_threads: of TensorFlow in each process; None for one a core.
+          run_id: for the line that says that it is loaded.
         """
         # A free range makes Beam hunt for the best size, with batches of 1 on the way.
         super().__init__(min_batch_size=batch_segments, max_batch_size=batch_segments)
@@ -65,6 +68,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         self._fingerprint = fingerprint
         self._precision: Precision = precision
         self._num_threads = num_threads
+        self._run_id = run_id
 
     def load_model(self) -> LazyYamnet:
         """The network, still to be loaded."""
@@ -76,15 +80,19 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         Raises:
           ModelError: it is damaged or computes something else; the job fails.
         """
+        started = time.monotonic()
         engine.configure(self._num_threads)
-        network = model_store.load(
-            model_store.for_worker(self._model_directory, self._fingerprint), precision=self._precision
-        )
+        directory = model_store.for_worker(self._model_directory, self._fingerprint)
+        network = model_store.load(directory, precision=self._precision)
         if network.version != self._fingerprint:
             raise errors.ModelError(
                 f"{self._model_directory} held the weights {self._fingerprint[:12]} when the job began, and now holds "
                 f"{network.version[:12]}: leave a model directory as it is, and make another for other weights"
             )
+        logs.event(
+            STAGE, "model loaded", run_id=self._run_id, seconds=time.monotonic() - started,
+            model_version=network.version[:12], precision=self._precision, directory=directory,
+        )  # fmt: skip
         return network
 
     def run_inference(

@@ -1,8 +1,8 @@
 """Owns the lines that a job writes for its operators: one a bundle or a job, never one a clip.
 
-A line has a severity, the run, the stage, a message and facts. On workers it goes through Beam's log handler, which carries
-severity, time, step and text but none of our fields (apache/beam#30978), so the text holds them too: `run_id=... rows=...`.
-A process that asks for it by `write_json` has every line as JSON with Cloud Logging's field names on stderr.
+A line has a severity, the run, the stage, a message and facts. On workers it goes through Beam's log handler, which
+carries severity, time, step and text but no fields of ours (apache/beam#30978), so the text holds them: `run_id=...`.
+A process that calls `write_json` writes every line as JSON with Cloud Logging's field names on stderr.
 """
 
 import datetime
@@ -31,7 +31,7 @@ def event(stage: str, message: str, *, run_id: str, severity: int = logging.INFO
     fields = {"run_id": run_id, **facts}
     text = " ".join([f"{stage}: {message}", *(f"{name}={_plain(value)}" for name, value in fields.items())])
     labels = {"run_id": run_id, "stage": stage}
-    LOGGER.log(severity, "%s", text, extra={"said": message, "labels": labels, "facts": facts}, stacklevel=2)
+    LOGGER.log(severity, "%s", text, extra={"labels": labels, "facts": {"event": message, **facts}}, stacklevel=2)
 
 
 def write_json() -> None:
@@ -44,12 +44,17 @@ def write_json() -> None:
     sys.excepthook = _log_uncaught
 
 
+def writes_json() -> bool:
+    """Whether this process was told to."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, with the fields that Cloud Logging takes out of it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record, of ours or of another library."""
-        message = getattr(record, "said", None) or record.getMessage()
+        message = record.getMessage()
         if record.exc_info:
             message = "\n".join([message, "".join(traceback.format_exception(*record.exc_info)).rstrip()])
         moment = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)

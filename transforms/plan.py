@@ -3,16 +3,17 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import apache_beam as beam
 
-from transforms import runs
+from transforms import logs, runs, tally
 from transforms.metrics import count
 from transforms.records import Batch, Clip, Row
 from transforms.tally import Tally
 from transforms.wiring import Plan
 
+STAGE = "PlanWork"
 NUM_PARTITIONS = 256  # of the join; one holds 4000 of a million clips
 MAX_ATTEMPTS = 3  # runs in which a retryable clip is tried
 
@@ -65,6 +66,28 @@ class PlanWork(beam.PTransform):
             | "Decide" >> beam.FlatMap(_decide, self._policy).with_outputs("tally", "gone", main="clips")
         )
         return planned.clips, planned.gone, planned.tally
+
+
+class LogPlan(beam.PTransform):
+    """From the counts of PlanWork to nothing: one line for the operator, once all is planned."""
+
+    def __init__(self, run_id: str) -> None:
+        """Writes `run_id` into the line."""
+        super().__init__()
+        self._run_id = run_id
+
+    def expand(self, planned: beam.PCollection[Tally]) -> beam.PCollection[None]:
+        """Wires the transform."""
+        return (
+            planned
+            | "Sum" >> beam.CombineGlobally(tally.add).without_defaults()
+            | "Log" >> beam.Map(_log, self._run_id)
+        )
+
+
+def _log(counts: Tally, run_id: str) -> None:
+    facts: dict[str, Any] = {**counts}
+    logs.event(STAGE, "plan made", run_id=run_id, **facts)
 
 
 def partitioned(batch: Batch) -> Iterator[tuple[int, Batch]]:
