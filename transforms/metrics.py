@@ -16,7 +16,8 @@ from apache_beam.metrics import Metrics
 from transforms import metric_names, stopwatch
 from transforms.metric_names import NAMESPACE
 from transforms.records import DeadLetter, Row
-from transforms.wiring import Letters, Nothing, Rows
+from transforms.tally import Tally
+from transforms.wiring import Letters, Nothing, Rows, Tallies
 
 
 @functools.cache
@@ -55,7 +56,8 @@ def _step(step: str) -> tuple[Any, Any]:
 measure = stopwatch.measure
 stopwatch.listen(_report_step)
 
-_RECORD = struct.Struct("<fB")  # seconds of audio, 1 for a dead letter: small enough to be appended at once
+_RECORD = struct.Struct("<dB")  # a number and what it is: small enough to be appended at once
+_AUDIO_S, _DEAD, _PLANNED = range(3)
 
 
 class Progress(NamedTuple):
@@ -65,22 +67,24 @@ class Progress(NamedTuple):
       clips: done, dead or alive.
       audio_s: seconds embedded.
       dead: of `clips`.
+      planned: clips to do, as far as is known.
     """
 
     clips: int = 0
     audio_s: float = 0.0
     dead: int = 0
+    planned: int = 0
 
 
 class ReportProgress(beam.PTransform):
-    """From collections of rows or dead letters to nothing: appends a record for each to a local file."""
+    """From collections of rows, dead letters or PlanWork's counts to nothing: appends a record for each to a file."""
 
     def __init__(self, path: str) -> None:
-        """Reports to the file at `path`."""
+        """Reports to the local file at `path`."""
         super().__init__()
         self._path = path
 
-    def expand(self, done: Rows | Letters) -> Nothing:
+    def expand(self, done: Rows | Letters | Tallies) -> Nothing:
         """Wires the transform."""
         return tuple(each | f"Report{n}" >> beam.ParDo(_ReportFn(self._path)) for n, each in enumerate(done))
 
@@ -94,9 +98,15 @@ class _ReportFn(beam.DoFn):
     def setup(self) -> None:
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
 
-    def process(self, done: Row | DeadLetter) -> None:
-        dead = isinstance(done, DeadLetter)
-        os.write(self._file, _RECORD.pack(0.0 if dead else done["duration_s"], dead))  # type: ignore[index]
+    def process(self, done: Row | DeadLetter | Tally) -> None:
+        record: tuple[float, int]
+        if isinstance(done, DeadLetter):
+            record = 1, _DEAD
+        elif "duration_s" in done:
+            record = done["duration_s"], _AUDIO_S
+        else:
+            record = done["listed"] - done.get("unchanged", 0), _PLANNED
+        os.write(self._file, _RECORD.pack(*record))
 
     def teardown(self) -> None:
         os.close(self._file)
@@ -108,8 +118,10 @@ def read_progress(file: BinaryIO, so_far: Progress) -> Progress:
     whole = len(content) // _RECORD.size * _RECORD.size
     file.seek(whole - len(content), os.SEEK_CUR)
     records = list(_RECORD.iter_unpack(content[:whole]))
+    numbers = {word: [number for number, kind in records if kind == word] for word in (_AUDIO_S, _DEAD, _PLANNED)}
     return Progress(
-        so_far.clips + len(records),
-        so_far.audio_s + sum(seconds for seconds, _ in records),
-        so_far.dead + sum(dead for _, dead in records),
+        so_far.clips + len(numbers[_AUDIO_S]) + len(numbers[_DEAD]),
+        so_far.audio_s + sum(numbers[_AUDIO_S]),
+        so_far.dead + len(numbers[_DEAD]),
+        so_far.planned + int(sum(numbers[_PLANNED])),
     )
