@@ -86,6 +86,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
         )
         | "PlanWork" >> PlanWork(options.output, job.policy)
     )
+    _ = planned | "LogPlan" >> LogPlan(run.run_id)
     segments = (
         clips
         | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes, http=job.http)
@@ -124,6 +125,5 @@ def build(root: beam.Pipeline, job: Job) -> None:
     ]
     tallies = planned, *((rows, letters) | TallyClips())
     _ = root | "CommitRun" >> CommitRun(run, files=tuple(written) | beam.Flatten(), tallies=tallies, gone=[gone])
-    _ = planned | "LogPlan" >> LogPlan(run.run_id)
     if job.progress_path:
         _ = (*rows, *letters, planned) | ReportProgress(job.progress_path)
