@@ -1,6 +1,7 @@
 """Owns what can be watched while a job runs: the metrics of `metric_names`, and the progress of local runs.
 
-Counts and times are Beam metrics, which every runner adds up and shows; a count costs 0.2 microseconds, a time 1 to 1.4.
+Counts and times are Beam metrics, which every runner adds up and shows. A count costs
+0.2 microseconds, a time 1 to 1.4.
 
 A file works in every mode of the local runner: threads and processes append to it, the launcher reads its end.
 """
