@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 
 from pipeline import flags
-from transforms import errors
+from transforms import errors, logs
 
 EPILOG = """exit codes: 0 done, 1 error, 2 usage, 3 not committed: no clip at all, or more dead letters than allowed.
 Beam's own flags, such as --direct_num_workers=4 --direct_running_mode=multi_processing, pass through."""
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(command, arguments, unknown, flags.flags_of(commands[command]))
     except errors.YamnetBeamError as problem:
-        print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
+        if logs.writes_json():
+            logging.getLogger().log(logging.ERROR, "yamnet-beam %s: %s", command, problem)
+        else:
+            print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
     except KeyboardInterrupt as interrupt:
         said = str(interrupt) or "Interrupted: nothing is committed, and the next run does the work."

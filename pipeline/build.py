@@ -15,7 +15,7 @@ from transforms.decode import DecodeClips
 from transforms.embed import EmbedSegments, YamnetModelHandler
 from transforms.listing import ListClips
 from transforms.metrics import ReportProgress
-from transforms.plan import PlanWork, Policy
+from transforms.plan import LogPlan, PlanWork, Policy
 from transforms.pool import PoolClips
 from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
@@ -86,6 +86,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
         )
         | "PlanWork" >> PlanWork(options.output, job.policy)
     )
+    _ = planned | "LogPlan" >> LogPlan(run.run_id)
     segments = (
         clips
         | "ReadClips" >> ReadClips(failures=failures, max_bytes=options.max_bytes, http=job.http)
@@ -125,4 +126,4 @@ def build(root: beam.Pipeline, job: Job) -> None:
     tallies = planned, *((rows, letters) | TallyClips())
     _ = root | "CommitRun" >> CommitRun(run, files=tuple(written) | beam.Flatten(), tallies=tallies, gone=[gone])
     if job.progress_path:
-        _ = (*rows, *letters) | ReportProgress(job.progress_path)
+        _ = (*rows, *letters, planned) | ReportProgress(job.progress_path)

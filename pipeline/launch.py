@@ -19,9 +19,11 @@ from pipeline import dataflow, dataflow_job, report, resolve, runners
 from pipeline.build import Job, build
 from pipeline.dataflow_job import DataflowJob
 from pipeline.options import EmbedOptions
-from transforms import errors, model_store
+from transforms import errors, logs, model_store
 from transforms.commit import RunInfo
 from transforms.embed import YamnetModelHandler
+
+STAGE = "launcher"  # of lines that this process writes
 
 
 def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, Any], directory: str) -> bool:
@@ -41,6 +43,11 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
     runner = runners.prepare(options, beam_options)
     beam_options.view_as(SetupOptions).save_main_session = False  # which Beam else turns on for Dataflow
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
+    logs.event(
+        STAGE, "run started", run_id=job.run.run_id, runner=runner.name, input=" ".join(options.input),
+        output=options.output, mode=job.policy.mode, precision=options.precision,
+        model_version=job.run.model_version[:12], pipeline_version=job.run.pipeline_version,
+    )  # fmt: skip
     if runner.is_local:
         logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
     dataflow.check_places(beam_options)
@@ -127,6 +134,7 @@ def _job(
         precision=options.precision,
         batch_segments=options.batch_segments,
         num_threads=num_threads,
+        run_id=run.run_id,
     )
     return Job(options=options, run=run, handler=handler, classes=model_store.classes(str(options.model)))
 

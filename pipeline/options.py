@@ -99,6 +99,9 @@ class EmbedOptions:
     segment_patches: int = _option(64, "tuning", "patches a segment: bounds the memory of long recordings", metavar="N")
     batch_segments: int = _option(16, "tuning", "segments a call of the network", metavar="N")
     progress: Literal["auto", "on", "off"] = _option("auto", "display", "live line on stderr; auto: on a terminal")
+    log_format: Literal["text", "json"] = _option(
+        "text", "display", "json: every line a JSON object on stderr, with Cloud Logging's fields, and no summary"
+    )
 
     def __post_init__(self) -> None:
         """Checks what can be checked without I/O.

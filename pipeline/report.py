@@ -10,6 +10,7 @@ from transforms.metrics import Progress, read_progress
 from transforms.runs import Manifest
 
 REFRESH_S = 0.5
+PACE_CLIPS = 20  # fewer say nothing of the pace
 
 
 def summary(manifest: Manifest, directory: str, elapsed_s: float) -> str:
@@ -69,6 +70,19 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TB"
 
 
+def progress_line(progress: Progress, elapsed_s: float) -> str:
+    """How far a run is, how fast, and how long it will take at the pace so far."""
+    clips, left = progress.clips, progress.planned - progress.clips
+    if not clips:
+        return f"{progress.planned:,} clips to do  {duration(elapsed_s)}" if left else f"listing  {duration(elapsed_s)}"
+    parts = [f"{clips:,} of {progress.planned:,} clips" if left > 0 else f"{clips:,} clips"]
+    parts += [f"{clips / elapsed_s:.1f} clips/s", f"{progress.audio_s / 3600:.2f} h of audio"]
+    parts += [f"{progress.dead:,} dead", duration(elapsed_s)]
+    if left > 0 and clips >= PACE_CLIPS:
+        parts.append(f"about {duration(elapsed_s / clips * left)} left")
+    return "  ".join(parts)
+
+
 def show_progress(path: str, done: threading.Event) -> None:
     """Rewrites one line on stderr until `done`."""
     started = time.monotonic()
@@ -77,11 +91,7 @@ def show_progress(path: str, done: threading.Event) -> None:
         while True:
             last = done.wait(REFRESH_S)
             progress = read_progress(file, progress)
-            elapsed_s = time.monotonic() - started
-            line = (
-                f"{progress.clips:,} clips  {progress.clips / elapsed_s:.1f} clips/s  "
-                f"{progress.audio_s / 3600:.2f} h of audio  {progress.dead:,} dead  {duration(elapsed_s)}"
-            )
+            line = progress_line(progress, time.monotonic() - started)
             width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if sys.stderr.isatty() else 120
             sys.stderr.write(f"\r{line[:width]:<{min(width, 79)}}" + ("\n" if last else ""))
             sys.stderr.flush()

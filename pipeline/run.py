@@ -5,10 +5,11 @@ import datetime
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline import report, resolve
 from pipeline.options import EmbedOptions
-from transforms import errors, model_store, runs, schemas, storage, warehouse
+from transforms import errors, logs, model_store, runs, schemas, storage, warehouse
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3  # exit codes
 
@@ -19,6 +20,8 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
     Raises:
       RunError: the run cannot start or must not be committed.
     """
+    if options.log_format == "json":
+        logs.write_json()
     resolve.check_inputs(options.input)
     options = dataclasses.replace(options, metadata_columns=resolve.metadata_columns(options))
     if options.bigquery_table is not None:
@@ -30,17 +33,20 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
     output = storage.normalise(options.output)
     directory = runs.run_directory(output, run_id)
     if manifest := runs.manifest_of(directory):
-        print(f"Run {run_id} was committed at {manifest['finished_at']}; nothing to do.")
+        done_at = manifest["finished_at"]
+        _tell(run_id, f"Run {run_id} was committed at {done_at}; nothing to do.", "nothing to do", committed_at=done_at)
         return DONE
     options = dataclasses.replace(options, output=output, run_id=run_id, model=model_directory)
 
     from pipeline.launch import launch  # with Beam: a run that is committed does not wait for it
 
     if not launch(options, beam_flags, model, directory):
-        print(
-            f"Run {run_id} goes on without this process; when it has ended, {directory}/{runs.MANIFEST_FILE} tells.\n"
+        told = f"{directory}/{runs.MANIFEST_FILE}"
+        text = (
+            f"Run {run_id} goes on without this process; when it has ended, {told} tells.\n"
             f"Then: yamnet-beam info {output}"
         )
+        _tell(run_id, text, "launched", manifest=told)
         return DONE
     try:
         manifest = json.loads(storage.read_bytes(storage.join(directory, runs.MANIFEST_FILE)))
@@ -48,5 +54,15 @@ def embed(options: EmbedOptions, beam_flags: Sequence[str] = ()) -> int:
         raise errors.RunError(
             f"the job ended, and {directory} holds no manifest: workers write elsewhere. See --shared_filesystem"
         ) from problem
-    print(report.summary(manifest, directory, time.monotonic() - started))
+    seconds = time.monotonic() - started
+    facts = {word: manifest[word] for word in ("refused", "listed", "embedded", "dead", "unchanged", "audio_hours")}
+    _tell(run_id, report.summary(manifest, directory, seconds), "run ended", seconds=seconds, **facts)
     return DONE if manifest["refused"] is None else REFUSED
+
+
+def _tell(run_id: str, text: str, message: str, **facts: Any) -> None:
+    """Tells people on stdout, or with --log_format=json whoever reads the log."""
+    if logs.writes_json():
+        logs.event("launcher", message, run_id=run_id, **facts)
+    else:
+        print(text)

@@ -4,6 +4,8 @@ import dataclasses
 
 import apache_beam as beam
 
+from transforms.metric_names import DEAD_PREFIX as DEAD_METRIC
+from transforms.metrics import count
 from transforms.records import DeadLetter, Row
 from transforms.runs import DEAD, EMBEDDED
 from transforms.tally import DEAD_PREFIX, Tally
@@ -89,4 +91,5 @@ def tally_of_row(row: Row) -> Tally:
 
 def tally_of_letter(letter: DeadLetter) -> Tally:
     """What a dead clip adds to the run's counts."""
+    count(DEAD_METRIC + letter.code)
     return {"dead": 1, DEAD_PREFIX + letter.code: 1}

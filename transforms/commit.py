@@ -6,6 +6,7 @@ command, and merges the same rows, or newer ones of the same clips, again.
 
 import datetime
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms import errors, runs, storage, tally, warehouse
+from transforms import errors, logs, runs, storage, tally, warehouse
+from transforms.metrics import count, measure
 from transforms.records import Row
 from transforms.runs import Manifest
 from transforms.tally import Tally
 from transforms.warehouse import WarehouseTable
 from transforms.wiring import Rows, Tallies
 from transforms.writers import WrittenFile, outputs_of
+
+STAGE = "CommitRun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +211,18 @@ def _dropped_id(line: Row) -> Iterator[str]:
 def _commit_once(
     run: RunInfo, files: list[WrittenFile], tallies: list[Tally], *dropped: list[str]
 ) -> Iterator[Manifest]:
-    yield commit(run, files, tally.add(tallies), [clip_id for ids in dropped for clip_id in ids])
+    count("commit_run_in")
+    with measure("commit"):
+        manifest = commit(run, files, tally.add(tallies), [clip_id for ids in dropped for clip_id in ids])
+    count("commit_run_out" if manifest["refused"] is None else "commit_run_failed")
+    _log(manifest)
+    yield manifest
+
+
+def _log(manifest: Manifest) -> None:
+    facts = {word: manifest[word] for word in ("listed", "embedded", "dead", "unchanged", "deleted", "audio_hours")}
+    if manifest["refused"] is None:
+        logs.event(STAGE, "run committed", run_id=manifest["run_id"], **facts)
+    else:
+        facts["reason"] = manifest["refused"]
+        logs.event(STAGE, "run refused", run_id=manifest["run_id"], severity=logging.ERROR, **facts)

@@ -12,6 +12,7 @@ import numpy as np
 from transforms import errors, segments
 from transforms.audio import Decoder
 from transforms.dead_letters import DEAD, Failures, Letter, letter
+from transforms.metrics import count
 from transforms.records import DeadLetter, FetchedClip, Segment
 
 STAGE = "DecodeClips"
@@ -84,7 +85,12 @@ def _opened(fetched: FetchedClip) -> Iterator[BinaryIO]:
 def _segments_or_letter(
     fetched: FetchedClip, max_duration_s: float | None, max_patches: int
 ) -> Iterator[Segment | Letter]:
+    count("decode_clips_in")
     try:
-        yield from segments_of(fetched, max_duration_s, max_patches)
+        for segment in segments_of(fetched, max_duration_s, max_patches):
+            count("decode_clips_out", segment.position == 0)
+            count("decode_clips_segments", segment.letter is None)
+            yield segment
     except errors.ClipError as error:
+        count("decode_clips_failed")
         yield letter(fetched.clip, STAGE, error)

@@ -1,6 +1,7 @@
 """EmbedSegments: segments in, embeddings and scores out, through Beam's RunInference with our ModelHandler."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from transforms import engine, errors, inference, model_store
+from transforms import engine, errors, inference, logs, model_store
+from transforms.metrics import count, measure, observe
 from transforms.records import DeadLetter, EmbeddedSegment, Segment
 from transforms.yamnet import Outputs, Precision, Yamnet
 
@@ -27,7 +29,9 @@ class LazyYamnet:
     def network(self) -> Yamnet:
         """The network; the first call loads and checks it."""
         with self._lock:
-            self._network = self._network or self._load()
+            if self._network is None:
+                with measure("load_model"):
+                    self._network = self._load()
         return self._network
 
 
@@ -45,6 +49,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         precision: Precision = "float32",
         batch_segments: int = BATCH_SEGMENTS,
         num_threads: int | None = None,
+        run_id: str = "",
     ) -> None:
         """Describes the network to load.
 
@@ -55,6 +60,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
           precision: of the convolutions.
           batch_segments: segments a call.
           num_threads: of TensorFlow in each process; None for one a core.
+          run_id: for the line that says that it is loaded.
         """
         # A free range makes Beam hunt for the best size, with batches of 1 on the way.
         super().__init__(min_batch_size=batch_segments, max_batch_size=batch_segments)
@@ -62,6 +68,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         self._fingerprint = fingerprint
         self._precision: Precision = precision
         self._num_threads = num_threads
+        self._run_id = run_id
 
     def load_model(self) -> LazyYamnet:
         """The network, still to be loaded."""
@@ -73,15 +80,19 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         Raises:
           ModelError: it is damaged or computes something else; the job fails.
         """
+        started = time.monotonic()
         engine.configure(self._num_threads)
-        network = model_store.load(
-            model_store.for_worker(self._model_directory, self._fingerprint), precision=self._precision
-        )
+        directory = model_store.for_worker(self._model_directory, self._fingerprint)
+        network = model_store.load(directory, precision=self._precision)
         if network.version != self._fingerprint:
             raise errors.ModelError(
                 f"{self._model_directory} held the weights {self._fingerprint[:12]} when the job began, and now holds "
                 f"{network.version[:12]}: leave a model directory as it is, and make another for other weights"
             )
+        logs.event(
+            STAGE, "model loaded", run_id=self._run_id, seconds=time.monotonic() - started,
+            model_version=network.version[:12], precision=self._precision, directory=directory,
+        )  # fmt: skip
         return network
 
     def run_inference(
@@ -92,8 +103,10 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
     ) -> list[EmbeddedSegment]:
         """One result a segment, in order."""
         live = [segment for segment in batch if segment.letter is None]
-        results = iter(inference.embed_waveforms(model.network(), [segment.waveform for segment in live]))
-        return [_embedded(segment, next(results) if segment.letter is None else None) for segment in batch]
+        results = inference.embed_waveforms(model.network(), [segment.waveform for segment in live])
+        _count(results)
+        left = iter(results)
+        return [_embedded(segment, next(left) if segment.letter is None else None) for segment in batch]
 
     def get_num_bytes(self, batch: Sequence[Segment]) -> int:
         """Bytes of samples (the default pickles the whole batch to count them)."""
@@ -115,6 +128,16 @@ class EmbedSegments(beam.PTransform):
     def expand(self, segments: beam.PCollection[Segment]) -> beam.PCollection[EmbeddedSegment]:
         """Wires the transform."""
         return segments | "RunInference" >> RunInference(self._handler)
+
+
+def _count(results: Sequence[Outputs | errors.EmbeddingError]) -> None:
+    """Counts what came of one batch."""
+    num_patches = [len(result.embeddings) for result in results if isinstance(result, Outputs)]
+    count("embed_segments_in", len(results))
+    count("embed_segments_out", len(num_patches))
+    count("embed_segments_failed", len(results) - len(num_patches))
+    count("embed_segments_patches", sum(num_patches))
+    observe("batch_patches", sum(num_patches))
 
 
 def _embedded(segment: Segment, result: Outputs | errors.EmbeddingError | None) -> EmbeddedSegment:

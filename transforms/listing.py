@@ -9,6 +9,7 @@ import apache_beam as beam
 
 from transforms import errors, manifests, storage
 from transforms.manifests import LIST, QUERY, URI_COLUMN
+from transforms.metrics import count, measure
 from transforms.records import Batch, Clip
 from transforms.stores.https import HttpsAccess
 
@@ -48,9 +49,9 @@ class ListClips(beam.PTransform):
         return (
             root
             | "Inputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "Expand" >> beam.FlatMap(clip_batches, *self._columns)
+            | "Expand" >> beam.FlatMap(_counted_batches, *self._columns)
             | "Spread" >> beam.Reshuffle()  # one glob may list millions; stating them is for all workers
-            | "Stat" >> beam.Map(with_versions, self._http)
+            | "Stat" >> beam.Map(_counted_with_versions, self._http)
         )
 
 
@@ -86,6 +87,19 @@ def with_versions(batch: Batch, http: HttpsAccess = storage.HTTPS_OFF) -> Batch:
         return Batch(batch)
     with concurrent.futures.ThreadPoolExecutor(STAT_THREADS) as pool:
         return Batch(pool.map(lambda clip: _with_version(clip, http), batch))
+
+
+def _counted_batches(source: str, uri_column: str, metadata_columns: Sequence[str]) -> Iterator[Batch]:
+    for batch in clip_batches(source, uri_column, metadata_columns):
+        count("list_clips_in", len(batch))
+        yield batch
+
+
+def _counted_with_versions(batch: Batch, http: HttpsAccess) -> Batch:
+    with measure("stat"):
+        stated = with_versions(batch, http)
+    count("list_clips_out", len(stated))
+    return stated
 
 
 def _with_version(clip: Clip, http: HttpsAccess) -> Clip:

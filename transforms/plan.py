@@ -3,15 +3,17 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import apache_beam as beam
 
-from transforms import runs
+from transforms import logs, runs, tally
+from transforms.metrics import count
 from transforms.records import Batch, Clip, Row
 from transforms.tally import Tally
 from transforms.wiring import Plan
 
+STAGE = "PlanWork"
 NUM_PARTITIONS = 256  # of the join; one holds 4000 of a million clips
 MAX_ATTEMPTS = 3  # runs in which a retryable clip is tried
 
@@ -66,6 +68,28 @@ class PlanWork(beam.PTransform):
         return planned.clips, planned.gone, planned.tally
 
 
+class LogPlan(beam.PTransform):
+    """From the counts of PlanWork to nothing: one line for the operator, once all is planned."""
+
+    def __init__(self, run_id: str) -> None:
+        """Writes `run_id` into the line."""
+        super().__init__()
+        self._run_id = run_id
+
+    def expand(self, planned: beam.PCollection[Tally]) -> beam.PCollection[None]:
+        """Wires the transform."""
+        return (
+            planned
+            | "Sum" >> beam.CombineGlobally(tally.add).without_defaults()
+            | "Log" >> beam.Map(_log, self._run_id)
+        )
+
+
+def _log(counts: Tally, run_id: str) -> None:
+    facts: dict[str, Any] = {**counts}
+    logs.event(STAGE, "plan made", run_id=run_id, **facts)
+
+
 def partitioned(batch: Batch) -> Iterator[tuple[int, Batch]]:
     """Splits a batch by clip_id, so that a clip and what was done of it meet in one partition."""
     parts: dict[int, Batch] = {}
@@ -102,7 +126,8 @@ def _verdict(clip: Clip, done: runs.Done | None, pipeline_version: str) -> str:
 def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -> Iterator[Clip | Decided | Gone]:
     _, joined = partition
     done = runs.newest(item for batch in joined["done"] for item in batch)
-    listed = {clip.clip_id: clip for batch in joined["listed"] for clip in batch}
+    clips = [clip for batch in joined["listed"] for clip in batch]
+    listed = {clip.clip_id: clip for clip in clips}
     counts: Counter[str] = Counter()
     for clip in listed.values():
         before = done.get(clip.clip_id)
@@ -118,4 +143,9 @@ def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -
         if before.clip_id not in listed and before.status not in runs.GONE and before.listed_by in policy.inputs:
             counts["deleted"] += 1
             yield Gone("gone", runs.gone_row(before, dropped=policy.drop_deleted))
+    count("plan_work_in", len(clips))
+    count("plan_work_out", counts["listed"] - counts["unchanged"])
+    count("plan_work_unchanged", counts["unchanged"])
+    count("plan_work_repeated", len(clips) - len(listed))
+    count("plan_work_deleted", counts["deleted"])
     yield Decided("tally", dict(counts))

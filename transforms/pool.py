@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import apache_beam as beam
 
 from transforms.dead_letters import DEAD, Failures, Letter
-from transforms.metrics import measure
+from transforms.metrics import count, measure
 from transforms.pooling import Part
 from transforms.records import ClipEmbedding, DeadLetter, EmbeddedSegment
 from transforms.wiring import Pooled
@@ -57,5 +57,12 @@ def _add_parts(parts: Iterable[Part | None]) -> Part | None:
 
 
 def _finished(part: Part) -> Iterator[ClipEmbedding | Letter]:
+    count("pool_clips_in")
     result = part.finish()
-    yield Letter(DEAD, result) if isinstance(result, DeadLetter) else result
+    if isinstance(result, DeadLetter):
+        count("pool_clips_failed")
+        yield Letter(DEAD, result)
+    else:
+        count("pool_clips_out")
+        count("pool_clips_audio_milliseconds", round(result.facts.duration_s * 1e3))
+        yield result

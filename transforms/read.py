@@ -20,7 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import allocator, errors, storage
 from transforms.dead_letters import DEAD, Failures, Letter
-from transforms.metrics import measure
+from transforms.metrics import count, measure
 from transforms.records import Clip, DeadLetter, FetchedClip
 from transforms.stores.base import check
 from transforms.stores.https import HttpsAccess
@@ -98,6 +98,7 @@ class _FetchFn(beam.DoFn):
         self._ahead_bytes = 0
 
     def process(self, clip: Clip) -> Iterator[FetchedClip | Letter]:
+        count("read_clips_in")
         self._ahead.append((clip, self._pool.submit(fetch, clip, *self._limits)))
         self._ahead_bytes += clip.num_bytes or 0
         while len(self._ahead) > 1 and (len(self._ahead) > AHEAD_CLIPS or self._ahead_bytes > AHEAD_BYTES):
@@ -124,8 +125,10 @@ class _FetchFn(beam.DoFn):
             try:
                 fetched = future.result()
             except errors.ClipError as error:
+                count("read_clips_failed")
                 return Letter(DEAD, DeadLetter.of(clip, STAGE, error))
             step.num_bytes = fetched.clip.num_bytes or 0
+        count("read_clips_out")
         return fetched
 
 

@@ -55,6 +55,11 @@ def run_directory(dataset: str, run_id: str) -> str:
     return storage.join(dataset, f"run={run_id}")
 
 
+def run_id_of(directory: str) -> str:
+    """The run that keeps its files in `directory`."""
+    return directory.rstrip("/").rpartition("/run=")[2]
+
+
 def manifest_of(directory: str) -> Manifest | None:
     """The manifest of a committed run; None if it is not committed."""
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
+from transforms.metrics import count
 from transforms.records import Array, ClipEmbedding, EmbeddedSegment, Row
 from transforms.segments import PATCH_HOP_S, valid_fraction
 from transforms.wiring import Letters, Pooled, Rows
@@ -49,7 +50,7 @@ class ScoreClips(beam.PTransform):
 
     def expand(self, pooled: Pooled) -> Rows:
         """Wires the transform."""
-        return tuple(clips | f"Score{n}" >> beam.Map(clip_row, *self._settings) for n, clips in enumerate(pooled))
+        return tuple(clips | f"Score{n}" >> beam.Map(_counted_row, *self._settings) for n, clips in enumerate(pooled))
 
 
 class PatchRows(beam.PTransform):
@@ -100,6 +101,13 @@ def clip_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_
         **dict(zip(provenance.metadata_columns, clip.clip.metadata, strict=True)),
         "listed_by": clip.clip.listed_by,  # for the index alone
     }
+
+
+def _counted_row(clip: ClipEmbedding, classes: Classes, provenance: Provenance, top_classes: int) -> Row:
+    count("score_clips_in")
+    row = clip_row(clip, classes, provenance, top_classes)
+    count("score_clips_out")
+    return row
 
 
 def top(scores: Array, classes: Classes, count: int) -> Sequence[Row]:

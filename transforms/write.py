@@ -1,5 +1,8 @@
 """WriteRows: rows in, the files that hold them out."""
 
+import logging
+import os
+import time
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +12,15 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms import logs, runs
+from transforms.metrics import count
 from transforms.records import Row
 from transforms.schemas import Field
 from transforms.wiring import Rows
 from transforms.writers import FileWriter, WrittenFile
 
+STAGE = "WriteRows"
+LOGGED = ("clips", "patches")  # the other kinds' lines are for debugging
 MAX_FILE_ROWS = 50_000  # of clips: 400 MB
 
 
@@ -86,14 +93,33 @@ def shard_of(row: Row, num_shards: int) -> int:
 def write(rows: Iterable[Row], table: Table) -> Iterator[WrittenFile]:
     """Writes rows to files of at most 50 000."""
     writer: FileWriter | None = None
+    started = time.monotonic()
     for row in rows:
+        count("write_rows_in")
         writer = writer or table.open()
         writer.write(row)
         if writer.num_rows >= MAX_FILE_ROWS:
-            yield writer.close()
+            yield _closed(writer, table, started)
             writer = None
     if writer:
-        yield writer.close()
+        yield _closed(writer, table, started)
+
+
+def _closed(writer: FileWriter, table: Table, started: float) -> WrittenFile:
+    file = writer.close()
+    count("write_rows_out", file.num_rows)
+    count("write_rows_files")
+    logs.event(
+        STAGE,
+        "file written",
+        run_id=runs.run_id_of(table.directory),
+        severity=logging.INFO if table.kind in LOGGED else logging.DEBUG,
+        file=os.path.basename(file.uri),
+        rows=file.num_rows,
+        bytes=file.num_bytes,
+        seconds=time.monotonic() - started,  # since its bundle began
+    )
+    return file
 
 
 def _write_shard(shard: tuple[int, Iterable[Row]], table: Table) -> Iterator[WrittenFile]:
@@ -109,8 +135,10 @@ class _WriteBundleFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._abandon()  # what a failed bundle has left
+        self._started = time.monotonic()
 
     def process(self, row: Row) -> Iterator[WrittenFile]:
+        count("write_rows_in")
         self._writer = self._writer or self._table.open()
         self._writer.write(row)
         if self._writer.num_rows >= MAX_FILE_ROWS:
@@ -126,7 +154,7 @@ class _WriteBundleFn(beam.DoFn):
 
     def _close(self, writer: FileWriter) -> WrittenFile:
         self._writer = None
-        return writer.close()
+        return _closed(writer, self._table, self._started)
 
     def _abandon(self) -> None:
         if self._writer:

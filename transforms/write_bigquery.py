@@ -5,6 +5,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import schemas, warehouse
+from transforms.metrics import count
 from transforms.records import Row
 from transforms.warehouse import WarehouseTable
 from transforms.wiring import Rows
@@ -52,8 +53,11 @@ def _prepare(table: WarehouseTable) -> str:
 
 
 def _checked(row: Row, table: WarehouseTable, _ready: str) -> Row:
+    count("write_bigquery_in")
     return warehouse.checked(row, table.fields)
 
 
 def _count(table: WarehouseTable, _ready: str, *_jobs: Any) -> WrittenFile:
-    return WrittenFile(table.kind, warehouse.FORMAT, f"{warehouse.FORMAT}:{table.name}", warehouse.count(table), 0)
+    num_rows = warehouse.count(table)
+    count("write_bigquery_out", num_rows)
+    return WrittenFile(table.kind, warehouse.FORMAT, f"{warehouse.FORMAT}:{table.name}", num_rows, 0)

@@ -177,7 +177,8 @@ class FileWriter:
         with measure("encode"):
             self._encoder.close()
         num_bytes = self._path.stat().st_size
-        storage.publish(str(self._path), self._uri)
+        with measure("publish", num_bytes):
+            storage.publish(str(self._path), self._uri)
         self._scratch.cleanup()
         return WrittenFile(self._kind, self._format, self._uri, self.num_rows, num_bytes)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import metrics
 import numpy as np
 import pytest
 import sounds
@@ -110,7 +111,9 @@ def newest_manifest(dataset: str) -> dict[str, Any]:
     return runs.committed(dataset)[-1].manifest
 
 
-def test_files_and_tables_hold_the_same_clips_through_three_nights(cloud: Cloud, client: Any, embed: Embed) -> None:
+def test_files_and_tables_hold_the_same_clips_through_three_nights(
+    cloud: Cloud, client: Any, embed: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tensorflow as tf
 
     uris = put(cloud, "bq-same", 30)
@@ -121,8 +124,12 @@ def test_files_and_tables_hold_the_same_clips_through_three_nights(cloud: Cloud,
         "drop_deleted": True,
     }
     inputs, output = ["gs://clips/bq-same/*"], "gs://out/bq-same"
-    assert embed(inputs, output, **settings) == run.DONE
+    with metrics.kept_results(monkeypatch) as results:
+        assert embed(inputs, output, **settings) == run.DONE
     manifest = newest_manifest(output)
+    counted = metrics.figures(results[-1])
+    num_loaded = 30 + manifest["num_patches"]
+    assert (counted["write_bigquery_in"], counted["write_bigquery_out"]) == (num_loaded, num_loaded)
     loaded = {out["path"]: (out["kind"], out["rows"]) for out in manifest["outputs"] if out["format"] == "bigquery"}
     assert loaded == {
         "bigquery:test-project.audio.same": ("clips", 30),

@@ -66,8 +66,8 @@ def test_no_shuffle_lies_between_reading_and_the_files(graph) -> None:
 def test_step_labels_are_the_words_of_the_design(graph) -> None:
     (root,) = (graph.components.transforms[name] for name in graph.root_transform_ids)
     labels = [graph.components.transforms[name].unique_name for name in root.subtransforms]
-    assert labels[:7] == [
-        "ListClips", "PlanWork", "ReadClips", "DecodeClips", "EmbedSegments", "PoolClips", "ScoreClips",
+    assert labels[:8] == [
+        "ListClips", "PlanWork", "LogPlan", "ReadClips", "DecodeClips", "EmbedSegments", "PoolClips", "ScoreClips",
     ]  # fmt: skip
 
 
