@@ -1,4 +1,4 @@
-"""What Dataflow's template launcher runs in our image: the embed command, with the template's parameters as its flags."""
+"""What Dataflow's template launcher runs in our image: the embed command, with the template's parameters as flags."""
 
 import os
 import sys
