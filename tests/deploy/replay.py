@@ -114,6 +114,7 @@ def replay(
     images: Mapping[str, Path],
     caches: Mapping[str, Path],
     arguments: Mapping[str, str] | None = None,
+    with_pip: bool = True,
 ) -> Image:
     """Runs the steps of a Dockerfile's last stage and returns what they made.
 
@@ -124,12 +125,13 @@ def replay(
       images: stage -> a folder that holds, at their paths, the files that COPY --from takes from it.
       caches: target of a cache mount -> folder of this machine that holds it.
       arguments: --build-arg.
+      with_pip: whether FROM's Python has pip, which takes seconds to make.
 
     Raises:
       RuntimeError: a step failed.
       ValueError: the Dockerfile holds what is not understood here.
     """
-    build = _Build(_bare(root), context, images, caches, dict(arguments or {}))
+    build = _Build(_bare(root, with_pip=with_pip), context, images, caches, dict(arguments or {}))
     steps = dockerfile.parse_file(str(file))
     last = max(number for number, step in enumerate(steps) if step.cmd == "FROM")
     for number, step in enumerate(steps):
@@ -215,7 +217,7 @@ def context_files(context: Path) -> set[str]:
     """The files that `docker build` would send, by docker's own reading of .dockerignore."""
     lines = [line.strip() for line in (context / ".dockerignore").read_text().splitlines()]
     found = docker.utils.exclude_paths(str(context), [line for line in lines if line and not line.startswith("#")])
-    return {name for name in found if (context / name).is_file()}
+    return {name for name in found if (context / name).is_file()} - {".dockerignore"}  # sent, and not to be copied
 
 
 def _files(folder: Path) -> set[str]:
@@ -228,7 +230,7 @@ def _system() -> list[str]:
     return folders if sys.base_prefix.startswith("/usr") else [*folders, sys.base_prefix]
 
 
-def _bare(root: Path) -> Image:
+def _bare(root: Path, *, with_pip: bool) -> Image:
     """A root with a Python and nothing else, as FROM gives it."""
     root.chmod(0o755)
     for name in SYSTEM:
@@ -247,5 +249,5 @@ def _bare(root: Path) -> Image:
             shutil.copy(place, root / "etc" / name)
     handed_on = {name: value for name, value in os.environ.items() if name.upper().startswith(HANDED_ON)}
     image = Image(root, environ={"PATH": f"{PYTHON}/bin:/usr/sbin:/usr/bin:/sbin:/bin", **handed_on})
-    image.run(str(Path(sys.base_prefix, "bin/python3")), "-m", "venv", PYTHON)
+    image.run(str(Path(sys.base_prefix, "bin/python3")), "-m", "venv", *([] if with_pip else ["--without-pip"]), PYTHON)
     return image
