@@ -1,6 +1,7 @@
 """What Dataflow's template launcher runs in our image: the embed command, with the template's parameters as flags."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -8,8 +9,11 @@ from pipeline.__main__ import main
 
 
 def command_line(parameters: Sequence[str], image: str) -> list[str]:
-    """The words of the embed command: workers run in the launcher's own image, unless another one is named."""
-    is_named = any(word.split("=", 1)[0] == "--sdk_container_image" for word in parameters)
+    """The words of the embed command: workers run in the launcher's own image, unless another one is named.
+
+    The launcher passes what its caller left empty as `--NAME=`.
+    """
+    is_named = any(re.match("--sdk_container_image(=.|$)", word) for word in parameters)
     return ["embed", *parameters, *([] if is_named or not image else [f"--sdk_container_image={image}"])]
 
 

@@ -97,6 +97,10 @@ def test_an_image_that_is_named_is_the_one(launch: ModuleType, words: list[str])
     assert launch.command_line(words, "r/i:1") == ["embed", *words]
 
 
+def test_an_image_that_was_left_empty_is_not_named(launch: ModuleType) -> None:
+    assert launch.command_line(["--sdk_container_image="], "r/i:1")[-1] == "--sdk_container_image=r/i:1"
+
+
 def test_an_image_that_does_not_know_its_name_adds_none(launch: ModuleType) -> None:
     assert launch.command_line(["--force=true"], "") == ["embed", "--force=true"]
 
