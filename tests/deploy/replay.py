@@ -3,8 +3,8 @@
 What is real: the Dockerfile, read by Docker's own parser; the context, as docker's client reads .dockerignore; every
 COPY, ENV, ARG, WORKDIR, USER and RUN, at the paths that they name. What stands for something else: FROM's Python is a
 fresh virtual environment of this Python; what is below it (libc, sh) is this machine's, read-only; COPY --from takes
-what the caller says that the other image holds. So a package that needs a system library which this machine has and
-the base image lacks would not be noticed.
+what the caller says that the other image holds. So a program or library that this machine has and the base image
+lacks would not be missed; test_image_replay.py looks at the libraries that packages need.
 """
 
 from __future__ import annotations
