@@ -131,7 +131,7 @@ def test_a_job_runs_from_it_through_the_boot_program_without_root(image: replay.
         run = data / "set/run=one"
         manifest = json.loads((run / "manifest.json").read_text())
         assert manifest["settings"]["beam"]["sdk_container_image"] == NAME
-        assert (manifest["counts"]["listed"], manifest["counts"]["embedded"]) == (5, 4)
+        assert (manifest["listed"], manifest["embedded"], manifest["dead"]) == (5, 4, 1)
         (clips,) = run.glob("clips-*.parquet")
         assert pq.read_table(clips).num_rows == 4
         assert clips.stat().st_uid == BEAM_UID
