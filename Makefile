@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-fast check bench format
+.PHONY: help setup demo test test-fast check image-test bench format
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -29,6 +29,9 @@ check: setup  ## format, lint, types, import floors, tests: the whole truth
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+image-test: setup  ## replay deploy/Dockerfile and run a job from what it makes (minutes; root)
+	$(BIN)/pytest -m image tests/deploy
 
 bench: $(VENV)/.benchmarks  ## measure against the naive pipeline
 	$(BIN)/python tests/benchmarks/run.py

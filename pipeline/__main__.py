@@ -39,9 +39,14 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "compact", help="rewrite the runs of a dataset as one: the newest row of each clip", allow_abbrev=False
     )
     compact.add_argument("--remove_old", action="store_true", help="remove the runs that went into it")
+    template = commands.add_parser(
+        "template", help="say which parameters the Dataflow Flex Template takes, in its own form", allow_abbrev=False
+    )
+    template.add_argument("--output", metavar="FILE", help="where to; by default it is printed")
     for command in (info, compact):
         command.add_argument("dataset", metavar="DATASET", help="the --output of embed")
-    return top, {"embed": embed, "model": model, "demo": demo, "info": info, "compact": compact}
+    known = {"embed": embed, "model": model, "demo": demo, "info": info, "compact": compact, "template": template}
+    return top, known
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +88,10 @@ def _run(command: str, arguments: argparse.Namespace, unknown: list[str], known:
             from pipeline import compact
 
             code = compact.command(arguments.dataset, remove_old=arguments.remove_old)
+        case "template":
+            from pipeline import template
+
+            code = template.command(arguments.output)
         case _:
             from pipeline import demo
 

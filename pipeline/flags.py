@@ -187,7 +187,7 @@ def _boolean(text: str) -> bool:
 def _as_type(name: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         values = [value] if isinstance(value, str) else list(value)
-        if name in ("sink", "metadata_columns"):
+        if name != "input":  # a path may hold a comma
             values = [part.strip() for item in values for part in item.split(",") if part.strip()]
         return tuple(dict.fromkeys(values))
     if typing.get_origin(hint) is Literal:
