@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from transforms import audio as decoding
 from transforms import errors, inference, model_store, segments, storage
+from transforms.precision import Wanted, chosen_precision
 from transforms.segments import PATCH_HOP_S, SAMPLE_RATE_HZ, Cut, Waveform
 from transforms.stores.https import HttpsAccess
-from transforms.yamnet import Classes, Outputs, Precision
+from transforms.yamnet import Classes, Outputs
 
 Array = npt.NDArray[np.float32]
 Audio = npt.NDArray[Any] | str | Path | bytes | BinaryIO
@@ -71,10 +72,10 @@ class YamnetEncoder:
     The model is loaded, and if need be fetched, at the first call; importing needs no network and no TensorFlow.
     """
 
-    def __init__(self, model: str | None = None, *, precision: Precision = "float32") -> None:
-        """Takes a model directory; None for the published weights."""
+    def __init__(self, model: str | None = None, *, precision: Wanted = "float32") -> None:
+        """Takes a model directory; None for the published weights. bfloat16 is refused where it is not faster."""
         self._model_directory = model
-        self._precision: Precision = precision
+        self._precision: Wanted = precision
         self._loaded: Any = None
 
     @overload
@@ -150,7 +151,9 @@ class YamnetEncoder:
     @property
     def _model(self) -> Any:
         if self._loaded is None:
-            self._loaded = model_store.load(model_store.resolve(self._model_directory), precision=self._precision)
+            self._loaded = model_store.load(
+                model_store.resolve(self._model_directory), precision=chosen_precision(self._precision)
+            )
         return self._loaded
 
 

@@ -79,7 +79,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     export = action("export", "write a SavedModel: waveform in, as TF-Hub's, and batches of patches")
     for command in (info, verify, export):
         command.add_argument("--model", metavar="DIR", help="model directory; default: the user's cache")
-    verify.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="to check with")
+    verify.add_argument("--precision", choices=("float32", "bfloat16", "auto"), default="float32", help="to check with")
     export.add_argument("--output", metavar="DIR", required=True, help="SavedModel to write")
 
 

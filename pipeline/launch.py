@@ -19,9 +19,10 @@ from pipeline import dataflow, dataflow_job, report, resolve, runners
 from pipeline.build import Job, build
 from pipeline.dataflow_job import DataflowJob
 from pipeline.options import EmbedOptions
-from transforms import errors, logs, model_store
+from transforms import engine, errors, logs, model_store
 from transforms.commit import RunInfo
 from transforms.embed import YamnetModelHandler
+from transforms.precision import chosen_precision
 
 STAGE = "launcher"  # of lines that this process writes
 
@@ -42,7 +43,11 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
     beam_options = PipelineOptions(dataflow.with_profile(options.profile, beam_flags))
     runner = runners.prepare(options, beam_options)
     beam_options.view_as(SetupOptions).save_main_session = False  # which Beam else turns on for Dataflow
-    job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
+    num_threads = None if runner.is_one_process else 1  # of several processes, each has a core
+    if options.precision == "auto":
+        engine.configure(num_threads)
+        options = dataclasses.replace(options, precision=chosen_precision("auto"))
+    job = _job(options, beam_options, model, directory, num_threads=num_threads)
     logs.event(
         STAGE, "run started", run_id=job.run.run_id, runner=runner.name, input=" ".join(options.input),
         output=options.output, mode=job.policy.mode, precision=options.precision,

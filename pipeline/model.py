@@ -4,6 +4,7 @@ import argparse
 import json
 
 from transforms import errors, model_store, storage
+from transforms.precision import chosen_precision
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -24,8 +25,8 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.action == "info":
         print(json.dumps({"directory": directory, **model_store.describe(directory)}, indent=1))
     elif arguments.action == "verify":
-        model = model_store.load(directory, precision=arguments.precision)
-        print(f"{directory}: YAMNet {model.version[:12]} is whole and gives its known answers in {arguments.precision}")
+        model = model_store.load(directory, precision=chosen_precision(arguments.precision))
+        print(f"{directory}: YAMNet {model.version[:12]} is whole and gives its known answers in {model.precision}")
     else:
         from transforms import export
 

@@ -52,8 +52,10 @@ class EmbedOptions:
         "model directory (see `model fetch`); by default the published weights, fetched once",
         metavar="DIR",
     )
-    precision: Literal["float32", "bfloat16"] = _option(
-        "float32", "model", "of the network; bfloat16 moves scores by up to 0.07"
+    precision: Literal["float32", "bfloat16", "auto"] = _option(
+        "float32",
+        "model",
+        "of the network; bfloat16 moves scores by up to 0.07 and is refused where it is not faster; auto: the faster",
     )
     top_classes: int = _option(5, "model", "classes named in each row", metavar="N")
     run_id: str | None = _option(

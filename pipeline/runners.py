@@ -50,6 +50,11 @@ def prepare(options: EmbedOptions, beam_options: PipelineOptions) -> Runner:
     dataflow.prepare(options, beam_options)
     is_local = name in LOCAL
     environment = beam_options.view_as(PortableOptions).environment_type or "DOCKER"
+    if options.precision == "auto" and not is_local:
+        raise errors.UsageError(
+            f"--precision=auto measures this machine, and {name} works on others: "
+            "take float32, or bfloat16 on machines with AMX or AVX512-BF16"
+        )
     runner = Runner(
         name=name,
         is_local=is_local,

@@ -11,8 +11,9 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from transforms import engine, errors, inference, logs, model_store
 from transforms.metrics import count, measure, observe
+from transforms.precision import Wanted, chosen_precision
 from transforms.records import DeadLetter, EmbeddedSegment, Segment
-from transforms.yamnet import Outputs, Precision, Yamnet
+from transforms.yamnet import Outputs, Yamnet
 
 STAGE = "EmbedSegments"
 BATCH_SEGMENTS = 16  # at most 1024 patches: 32 MB of samples
@@ -46,7 +47,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         model_directory: str,
         fingerprint: str,
         *,
-        precision: Precision = "float32",
+        precision: Wanted = "float32",
         batch_segments: int = BATCH_SEGMENTS,
         num_threads: int | None = None,
         run_id: str = "",
@@ -57,7 +58,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
           model_directory: as `model_store.fetch` made it, readable by the workers; one whose image carries the same
             weights ($YAMNET_BEAM_MODEL) takes those.
           fingerprint: of the weights.
-          precision: of the convolutions.
+          precision: of the convolutions; bfloat16 is refused where it is not faster.
           batch_segments: segments a call.
           num_threads: of TensorFlow in each process; None for one a core.
           run_id: for the line that says that it is loaded.
@@ -66,7 +67,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         super().__init__(min_batch_size=batch_segments, max_batch_size=batch_segments)
         self._model_directory = model_directory
         self._fingerprint = fingerprint
-        self._precision: Precision = precision
+        self._precision: Wanted = precision
         self._num_threads = num_threads
         self._run_id = run_id
 
@@ -83,7 +84,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
         started = time.monotonic()
         engine.configure(self._num_threads)
         directory = model_store.for_worker(self._model_directory, self._fingerprint)
-        network = model_store.load(directory, precision=self._precision)
+        network = model_store.load(directory, precision=chosen_precision(self._precision))
         if network.version != self._fingerprint:
             raise errors.ModelError(
                 f"{self._model_directory} held the weights {self._fingerprint[:12]} when the job began, and now holds "
@@ -91,7 +92,7 @@ class YamnetModelHandler(ModelHandler[Segment, EmbeddedSegment, LazyYamnet]):
             )
         logs.event(
             STAGE, "model loaded", run_id=self._run_id, seconds=time.monotonic() - started,
-            model_version=network.version[:12], precision=self._precision, directory=directory,
+            model_version=network.version[:12], precision=network.precision, directory=directory,
         )  # fmt: skip
         return network
 

@@ -34,6 +34,7 @@ def test_without_a_name_the_local_runner_is_named() -> None:
     [
         (["--runner=DaskRunner"], {}, "DaskRunner gives wrong results.*use FnApiRunner"),
         (["--save_main_session"], {}, "--save_main_session.*leave it out"),
+        (FLINK, {"precision": "auto"}, "--precision=auto measures this machine.*take float32"),
         (["--streaming"], {}, "--streaming.*leave it out"),
         (FLINK, {"output": "out"}, r"--output=out is on this machine.*gs://.*--shared_filesystem"),
         (FLINK, {"input": ("gs://in/*", "/in/*.wav")}, r"--input=/in/\*.wav is on this machine"),

@@ -101,7 +101,7 @@ def test_the_version_is_the_fingerprint_of_the_published_weights(model):
 
 
 def test_bfloat16_stays_within_its_tolerances(model_directory, patches, one_by_one):
-    rough = model_store.load(model_directory, precision="bfloat16")
+    rough = model_store.load(model_directory, precision="bfloat16")  # whether it is fast here or not
     (outputs,) = rough.embed([patches])
     tolerance = golden.TOLERANCES["bfloat16"]
     assert outputs.embeddings.dtype == outputs.scores.dtype == np.float32
