@@ -58,6 +58,7 @@ DEFAULT = Effort(
         Contest(60, "flac", 4, 20, 2),
     ),
     tiny=tiny_clips(1088, 3),
+    growth=(Contest(1, "flac", 64, 1_064), Contest(1, "flac", 64, 10_064)),
     recordings=(("1 h", HOUR_S, 44_100, 2), ("10 h", 10 * HOUR_S, 16_000, 1)),
     process_clips=256,
     process_repetitions=3,
@@ -78,7 +79,6 @@ EFFORTS = {
     "default": DEFAULT,
     "full": DEFAULT._replace(
         contests=tuple(contest._replace(repetitions=8) for contest in DEFAULT.contests),
-        growth=(Contest(1, "flac", 64, 1_064), Contest(1, "flac", 64, 10_064)),
         process_clips=512,
         process_repetitions=5,
     ),

@@ -39,25 +39,18 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, CORES)
 
 
-def environment(cores: Sequence[int]) -> dict[str, str]:
-    """For a process on `cores`: on one, all libraries are told to use one thread.
+def environment(cores: Sequence[int], *, peer: bool = False) -> dict[str, str]:
+    """For a process on `cores`, with the `peer`'s libraries or without: on one, all libraries use one thread.
 
     Compiled bytecode is kept, as pip leaves it: without it, TensorFlow takes four times as long to import.
     """
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": ""}
-    return {**os.environ, **quiet, **(SINGLE_THREADED if len(cores) == 1 else {})}
+    found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": ""}
+    if not peer:
+        found["PYTHONPATH"] = os.pathsep.join([str(HERE / "without_peer"), *found.get("PYTHONPATH", "").split()])
+    return {**found, **(SINGLE_THREADED if len(cores) == 1 else {})}
 
 
-def python(code: str) -> list[str]:
-    """A command that runs code as if the peer's libraries were not here.
-
-    librosa brings scikit-learn, and Keras imports that wherever it finds it: 60 MB and a second that users of ours
-    alone do not pay. The worker processes of several still do.
-    """
-    return [sys.executable, "-c", f"import sys; sys.modules['sklearn'] = None; {code}"]
-
-
-EMBED = python("from pipeline.__main__ import main; sys.exit(main(['embed', *sys.argv[1:]]))")
+EMBED = [sys.executable, "-m", "pipeline", "embed"]
 
 
 class JobError(RuntimeError):
@@ -72,12 +65,12 @@ def say(what: str) -> None:
 class Contestant:
     """A process that stays, so that imports and compilations happen once; see contestant.py."""
 
-    def __init__(self, cores: Sequence[int] = ONE_CORE) -> None:
-        """Starts it on `cores`."""
+    def __init__(self, cores: Sequence[int] = ONE_CORE, *, peer: bool = False) -> None:
+        """Starts it on `cores`; the `peer` with its libraries."""
         with pinned(cores):
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "contestant.py")],
-                env=environment(cores),
+                env=environment(cores, peer=peer),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -3,13 +3,14 @@
 import contextlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from measure import CORES, EMBED, ONE_CORE, Figures, environment, pinned, python
+from measure import CORES, EMBED, ONE_CORE, Figures, environment, pinned
 
 POLL_S = 0.05
 LONGEST_S = 40_000  # for --max_duration_s: 10 hours and some
@@ -41,7 +42,7 @@ def peak_mb(command: Sequence[str], cores: Sequence[int] = ONE_CORE) -> list[flo
 
 def of_import(statement: str) -> float:
     """Peak of a process that only executes an import, in MB."""
-    return peak_mb(python(f"{statement}; import time; time.sleep({4 * POLL_S})"))[0]
+    return peak_mb([sys.executable, "-c", f"{statement}; import time; time.sleep({4 * POLL_S})"])[0]
 
 
 def of_embedding(folder: Path, *flags: str, cores: Sequence[int] = ONE_CORE) -> list[float]:
