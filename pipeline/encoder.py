@@ -14,7 +14,7 @@ import numpy.typing as npt
 from transforms import audio as decoding
 from transforms import errors, inference, model_store, segments, storage
 from transforms.segments import PATCH_HOP_S, SAMPLE_RATE_HZ, Cut, Waveform
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 from transforms.yamnet import Classes, Outputs, Precision
 
 Array = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import apache_beam as beam
 from transforms import errors, manifests, storage
 from transforms.manifests import LIST, QUERY, URI_COLUMN
 from transforms.records import Batch, Clip
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 
 BATCH_CLIPS = 1000
 STAT_THREADS = 16

@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from transforms import errors, storage
+from transforms import bigquery, errors, storage
 
 LIST = "@"  # begins an input that is a list
 QUERY = "bq:"  # begins one that is a BigQuery query
@@ -63,12 +63,7 @@ def lists_of(source: str) -> list[str]:
 def columns(source: str) -> list[str]:
     """The names of a list's columns; none of a text file."""
     if source.startswith(QUERY):
-        from google.cloud import bigquery
-
-        job = bigquery.Client().query(
-            source.removeprefix(QUERY), job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
-        )
-        return [field.name for field in job.schema]
+        return bigquery.columns(source.removeprefix(QUERY))
     with contextlib.closing(_rows(source)) as rows:
         first = next(rows, {})
     return [] if isinstance(first, str) else list(first)
@@ -76,7 +71,7 @@ def columns(source: str) -> list[str]:
 
 def _rows(source: str) -> Generator[dict[str, Any] | str, None, None]:
     if source.startswith(QUERY):
-        yield from _query_rows(source.removeprefix(QUERY))
+        yield from bigquery.rows(source.removeprefix(QUERY))
         return
     with storage.open_binary(storage.normalise(source)) as file:
         if source.endswith(".parquet"):
@@ -114,13 +109,6 @@ def _parquet_rows(file: Any, source: str) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
     except pa.ArrowInvalid as problem:
         raise errors.UsageError(f"{source} is not Parquet: {problem}") from problem
-
-
-def _query_rows(query: str) -> Iterator[dict[str, Any]]:
-    from google.cloud import bigquery
-
-    for row in bigquery.Client().query(query).result(page_size=10_000):
-        yield dict(row.items())
 
 
 def _text(value: Any) -> str | None:

@@ -23,7 +23,7 @@ from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.metrics import measure
 from transforms.records import Clip, DeadLetter, FetchedClip
 from transforms.stores.base import check
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 
 STAGE = "ReadClips"
 THREADS = 16  # of one process

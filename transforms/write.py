@@ -1,51 +1,15 @@
 """WriteRows: rows in, the files that hold them out."""
 
-import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.records import Row
-from transforms.schemas import Field
 from transforms.wiring import Rows
-from transforms.writers import FileWriter, WrittenFile
-
-MAX_FILE_ROWS = 50_000  # of clips: 400 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One kind of row and how it is written.
-
-    Attributes:
-      kind: clips, patches, dead_letters or index; the files' names start with it.
-      file_format: a key of `writers.ENCODERS`.
-      fields: its columns.
-      directory: of the run.
-      class_names: for the file's metadata.
-    """
-
-    kind: str
-    file_format: str
-    fields: Sequence[Field]
-    directory: str
-    class_names: Sequence[str] = ()
-
-    def open(self) -> FileWriter:
-        """Starts a file under a name of its own: a bundle that runs twice leaves two files and reports one."""
-        name = f"{self.kind}-{uuid.uuid4().hex[:12]}"
-        return FileWriter(
-            self.directory,
-            name,
-            kind=self.kind,
-            file_format=self.file_format,
-            fields=self.fields,
-            class_names=self.class_names,
-        )
+from transforms.writers import MAX_FILE_ROWS, FileWriter, Table, WrittenFile
 
 
 class WriteRows(beam.PTransform):

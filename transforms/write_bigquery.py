@@ -4,7 +4,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms import schemas, warehouse
+from transforms import schemas, staging, warehouse
 from transforms.records import Row
 from transforms.warehouse import WarehouseTable
 from transforms.wiring import Rows
@@ -47,7 +47,7 @@ class WriteBigQuery(beam.PTransform):
 
 
 def _prepare(table: WarehouseTable) -> str:
-    warehouse.prepare(table)
+    staging.prepare(table)
     return table.staging
 
 
@@ -56,4 +56,4 @@ def _checked(row: Row, table: WarehouseTable, _ready: str) -> Row:
 
 
 def _count(table: WarehouseTable, _ready: str, *_jobs: Any) -> WrittenFile:
-    return WrittenFile(table.kind, warehouse.FORMAT, f"{warehouse.FORMAT}:{table.name}", warehouse.count(table), 0)
+    return WrittenFile(table.kind, warehouse.FORMAT, f"{warehouse.FORMAT}:{table.name}", staging.count(table), 0)

@@ -21,7 +21,7 @@ from tests.servers.cloud import Cloud
 from tests.servers.egress import Route
 from tests.servers.faults import Fault, Faults
 from tests.servers.serving import HOP_BY_HOP, LOOPBACK, Request, Response, serving
-from transforms import errors, runs, schemas, storage, warehouse
+from transforms import bigquery, errors, runs, schemas, staging, storage, warehouse
 from transforms.commit import RunInfo, commit
 from transforms.schemas import Field
 from transforms.writers import WrittenFile
@@ -79,9 +79,9 @@ def faults(module_faults: Faults) -> Iterator[Faults]:
 
 @pytest.fixture
 def client(faults: Faults, cloud: Cloud) -> Iterator[Any]:
-    from google.cloud import bigquery
+    from google.cloud import bigquery as library
 
-    with contextlib.closing(bigquery.Client()) as client:
+    with contextlib.closing(library.Client()) as client:
         client.create_dataset(DATASET, exists_ok=True)
         yield client
         client.delete_dataset(DATASET, delete_contents=True)
@@ -188,12 +188,12 @@ def _records(content: bytes) -> list[bytes]:
 
 def test_the_table_is_what_its_users_expect(client: Any) -> None:
     table = warehouse.table("clips", f"{DATASET}.shape", "a1", schemas.clip_fields(["label"]))
-    warehouse.prepare(table)
-    warehouse.prepare(table)  # as on every night
+    staging.prepare(table)
+    staging.prepare(table)  # as on every night
     found = client.get_table(table.name)
     assert (found.time_partitioning.field, found.time_partitioning.type_) == ("processed_at", "DAY")
     assert found.clustering_fields == ["clip_id"]
-    assert found.labels == warehouse.LABELS
+    assert found.labels == bigquery.LABELS
     columns = {column.name: column for column in found.schema}
     assert list(columns) == [field.name for field in table.fields]
     assert (columns["embedding"].field_type, columns["embedding"].mode) == ("FLOAT", "REPEATED")
@@ -204,12 +204,12 @@ def test_the_table_is_what_its_users_expect(client: Any) -> None:
         field.name: field.description for field in table.fields
     }
     expires_s = (client.get_table(table.staging).expires - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
-    assert 0 < expires_s <= warehouse.STAGING_DAYS * 86_400
+    assert 0 < expires_s <= staging.STAGING_DAYS * 86_400
 
 
 def test_a_table_gains_the_columns_of_new_lists(client: Any) -> None:
-    warehouse.prepare(warehouse.table("clips", f"{DATASET}.grown", "a1", schemas.CLIP_FIELDS))
-    warehouse.prepare(warehouse.table("clips", f"{DATASET}.grown", "a2", schemas.clip_fields(["label"])))
+    staging.prepare(warehouse.table("clips", f"{DATASET}.grown", "a1", schemas.CLIP_FIELDS))
+    staging.prepare(warehouse.table("clips", f"{DATASET}.grown", "a2", schemas.clip_fields(["label"])))
     added = client.get_table(f"{DATASET}.grown").schema[-1]
     assert (added.name, added.field_type, added.mode) == ("label", "STRING", "NULLABLE")
 
@@ -217,9 +217,9 @@ def test_a_table_gains_the_columns_of_new_lists(client: Any) -> None:
 def test_a_table_of_something_else_is_left_alone(client: Any) -> None:
     client.query_and_wait("CREATE TABLE audio.sales (clip_id INT64)")
     with pytest.raises(errors.UsageError, match=r"audio\.sales is a table of something else.*name another table"):
-        warehouse.prepare(warehouse.table("clips", f"{DATASET}.sales", "a1", schemas.CLIP_FIELDS))
+        staging.prepare(warehouse.table("clips", f"{DATASET}.sales", "a1", schemas.CLIP_FIELDS))
     with pytest.raises(errors.UsageError, match="make the dataset first: bq mk"):
-        warehouse.prepare(warehouse.table("clips", "test-project.nowhere.clips", "a1", schemas.CLIP_FIELDS))
+        staging.prepare(warehouse.table("clips", "test-project.nowhere.clips", "a1", schemas.CLIP_FIELDS))
 
 
 # --- The commit alone, on small rows that SQL puts where Beam would ---
@@ -242,7 +242,7 @@ def staged(client: Any, attempt: str, made_at: str, uris: dict[str, str], patche
     clips = warehouse.table("clips", f"{DATASET}.small", attempt, SMALL)
     parts = warehouse.table("patches", f"{DATASET}.small", attempt, PATCHES)
     for table in (clips, parts):
-        warehouse.prepare(table)
+        staging.prepare(table)
     rows = [f"('{clip_id}', '{uri}', [], TIMESTAMP '{made_at}')" for clip_id, uri in uris.items()]
     ask(client, f"INSERT `{clips.staging}` (clip_id, uri, top_classes, processed_at) VALUES {', '.join(rows)}")
     rows = [f"('{clip_id}', {index}, TIMESTAMP '{made_at}')" for clip_id in uris for index in range(patches)]
@@ -265,7 +265,7 @@ def staged(client: Any, attempt: str, made_at: str, uris: dict[str, str], patche
 def committed(run: RunInfo, *, dead: int = 0, dropped: tuple[str, ...] = ()) -> dict[str, Any]:
     """Commits with true counts."""
     files = [
-        WrittenFile(table.kind, "bigquery", f"bigquery:{table.name}", warehouse.count(table), 0) for table in run.tables
+        WrittenFile(table.kind, "bigquery", f"bigquery:{table.name}", staging.count(table), 0) for table in run.tables
     ]
     embedded, num_patches = (file.num_rows for file in files)
     counts = {"listed": embedded + dead, "embedded": embedded, "dead": dead, "num_patches": num_patches}
@@ -410,7 +410,7 @@ def statement(name: str) -> str:
 
 def test_the_queries_of_deploy_name_columns_that_exist(client: Any) -> None:
     """Runs each part of them that the local service can run: what VECTOR_SEARCH is asked to search, and with what."""
-    warehouse.prepare(warehouse.table("clips", f"{DATASET}.sql", "a1", schemas.CLIP_FIELDS))
+    staging.prepare(warehouse.table("clips", f"{DATASET}.sql", "a1", schemas.CLIP_FIELDS))
     for query in statement("vector_search.sql").split(";"):
         parts = re.findall(r"\((SELECT [^()]*)\)", query)
         assert len(parts) == 2 * bool(query.strip())

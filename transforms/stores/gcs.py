@@ -5,6 +5,8 @@ again with jitter, by the library and, for bodies that were cut or changed on th
 clip of the bucket would meet it.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import functools
 import random
@@ -18,6 +20,7 @@ from transforms.stores.base import Object, check, glob_regex
 SCHEME = "gs://"
 DEADLINE_S = 120.0  # of one call, the library's retries included
 TIMEOUTS_S = (10.0, 60.0)  # to connect, and between two bytes
+THREADS = 16  # that delete
 ATTEMPTS = 5  # at a body that arrives cut or changed
 FIELDS = "items(name,size,generation,crc32c),nextPageToken"
 
@@ -100,11 +103,15 @@ class GcsStore:
             blob.upload_from_string(content, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
 
     def delete(self, uris: list[str]) -> None:
-        """Deletes objects one by one."""
-        for uri in uris:
-            bucket, name = _split(uri)
-            with contextlib.suppress(errors.NotFoundError), _explained(uri, "storage.objects.delete"):
-                _client().bucket(bucket).blob(name).delete(timeout=TIMEOUTS_S, retry=_retry())
+        """Deletes objects, many at a time."""
+        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+            collections.deque(pool.map(_delete, uris), maxlen=0)  # asks each for its error
+
+
+def _delete(uri: str) -> None:
+    bucket, name = _split(uri)
+    with contextlib.suppress(errors.NotFoundError), _explained(uri, "storage.objects.delete"):
+        _client().bucket(bucket).blob(name).delete(timeout=TIMEOUTS_S, retry=_retry())
 
 
 @functools.cache
