@@ -6,8 +6,6 @@ Both are measured in turns, in one process on one core; the bucket (tests/server
 """
 
 import argparse
-import contextlib
-import io
 import json
 import sys
 import tempfile
@@ -17,10 +15,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the servers
 
 import clips
-import ours  # noqa: F401  keeps the model loaded from run to run
-from measure import Contestant, Figures, Sizes, ratios, say, spread_of
+import ours
+from measure import Contestant, Figures, Sizes, ratios, say, spread, spread_of
 
-from pipeline import run
 from pipeline.dataset import Dataset
 from pipeline.options import EmbedOptions
 from tests.servers.cloud import google_cloud
@@ -53,25 +50,24 @@ def measure(scratch: Path, *, few: int, many: int, repetitions: int, duration_s:
         "delay_ms": DELAY_S * 1e3,
         "fast_ms": spread_of(fast, "wall_ms"),
         "slow_ms": spread_of(slow, "wall_ms"),
-        "fast_cpu_ms": spread_of(fast, "cpu_ms"),
-        "slow_cpu_ms": spread_of(slow, "cpu_ms"),
+        "fast_wait_ms": spread([figures["stages"]["fetch"] for figures in fast]),
+        "slow_wait_ms": spread([figures["stages"]["fetch"] for figures in slow]),
         "throughput_ratio": ratios(fast, slow),
     }
 
 
 def embed(folder: str, output: str) -> dict[str, Any]:
-    """Embeds all clips of a folder of a bucket; returns the number of rows.
+    """Embeds all clips of a folder of a bucket; returns the number of rows and the seconds of every stage.
 
     Raises:
       RuntimeError: a clip has no row.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        options = EmbedOptions(input=(f"{folder}/*",), output=output, progress="off")
-        code = run.embed(options, ["--runner=FnApiRunner"])
+    options = EmbedOptions(input=(f"{folder}/*",), output=output, progress="off")
+    code, stages = ours.run_and_time(options, ["--runner=FnApiRunner"])
     dataset = Dataset.open(output)
     if code or dataset.runs[-1].manifest["dead"]:
         raise RuntimeError(f"exit code {code}, {dataset.runs[-1].manifest}")
-    return {"rows": len(dataset)}
+    return {"rows": len(dataset), "stages": stages}
 
 
 def main() -> None:

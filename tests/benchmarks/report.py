@@ -226,11 +226,13 @@ def _storage(results: Results) -> str:
     tables = []
     if found := results.get("overlap"):
         rows = [
-            ("at once, ms a clip", ranged(found["fast_ms"])),
-            ("after 50 ms, ms a clip", ranged(found["slow_ms"])),
-            ("throughput left", ranged(found["throughput_ratio"], 2)),
+            (name, ranged(found[f"{word}_ms"]), ranged(found[f"{word}_wait_ms"]), ratio)
+            for name, word, ratio in (
+                ("at once", "fast", "1"),
+                ("after 50 ms", "slow", ranged(found["throughput_ratio"], 2)),
+            )
         ]
-        tables.append(table(("10 s FLAC from a bucket on loopback, which answers", ""), rows))
+        tables.append(table(("10 s FLAC from a bucket that answers", "ms a clip", "of waiting", "throughput"), rows))
     if results["planning"]:
         rows = [
             (f"{night['clips']:,}", *(f"{night[key]:.0f}" for key in ("seconds", "cpu_seconds", "peak_mb")))
