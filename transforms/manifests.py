@@ -12,6 +12,7 @@ from transforms import bigquery, errors, storage
 LIST = "@"  # begins an input that is a list
 QUERY = "bq:"  # begins one that is a BigQuery query
 URI_COLUMN = "uri"
+LISTED_BY = "listed_by"  # a column of dead letters
 
 
 class Entry(NamedTuple):
@@ -20,10 +21,12 @@ class Entry(NamedTuple):
     Attributes:
       uri: of a clip; in a text file also a glob.
       metadata: the columns asked for, as text, in their order.
+      listed_by: in a dead letter, the input that had named the clip.
     """
 
     uri: str
     metadata: tuple[str | None, ...] = ()
+    listed_by: str | None = None
 
 
 def entries(source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()) -> Iterator[Entry]:
@@ -47,7 +50,7 @@ def entries(source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequenc
                 f"{source}: a line has no text in the column {uri_column!r}, only in {', '.join(map(str, row))}; "
                 "name the column that holds URIs: --uri_column=NAME"
             )
-        yield Entry(uri, tuple(_text(row.get(name)) for name in metadata_columns))
+        yield Entry(uri, tuple(_text(row.get(name)) for name in metadata_columns), _text(row.get(LISTED_BY)))
 
 
 def lists_of(source: str) -> list[str]:

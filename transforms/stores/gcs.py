@@ -35,7 +35,7 @@ class GcsStore:
         bucket, name = _split(pattern)
         wanted = glob_regex(name)
         prefix = name[: min((name.index(c) for c in "*?[" if c in name), default=len(name))]
-        with _explained(pattern, "storage.objects.list"):
+        with _explained(pattern, "storage.objects.list", missing=errors.UsageError(f"there is no bucket {bucket}")):
             listed = _client().list_blobs(bucket, prefix=prefix, fields=FIELDS, timeout=TIMEOUTS_S, retry=_retry())
             for blob in listed:
                 if wanted.fullmatch(blob.name) and not blob.name.endswith("/"):
@@ -149,8 +149,8 @@ def _again(call: Callable[[], Result]) -> Result:
 
 
 @contextlib.contextmanager
-def _explained(uri: str, permission: str) -> Iterator[None]:
-    """Translates the client's errors into ours."""
+def _explained(uri: str, permission: str, missing: errors.YamnetBeamError | None = None) -> Iterator[None]:
+    """Translates the client's errors into ours; `missing` is what a 404 means, if not that there is no object."""
     import google.auth.exceptions
     import requests
     from google.api_core import exceptions as api
@@ -159,7 +159,7 @@ def _explained(uri: str, permission: str) -> Iterator[None]:
     try:
         yield
     except api.NotFound as problem:
-        raise errors.NotFoundError(f"no such object: {uri}") from problem
+        raise missing or errors.NotFoundError(f"no such object: {uri}") from problem
     except (api.Forbidden, api.Unauthorized) as problem:
         bucket, _ = _split(uri)
         raise errors.AccessError(
@@ -177,7 +177,11 @@ def _explained(uri: str, permission: str) -> Iterator[None]:
 
 
 def _account() -> str:
+    from google.auth.credentials import AnonymousCredentials
+
     credentials = getattr(_client(), "_credentials", None)
+    if isinstance(credentials, AnonymousCredentials):
+        return "who has no Google credentials (gcloud auth application-default login gives some)"
     return str(getattr(credentials, "service_account_email", None) or "the account of these credentials")
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import socket
 from typing import BinaryIO
 
 import urllib3
@@ -14,7 +13,7 @@ from transforms.stores.https_transfer import Resolver, Transfer
 ENCODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 
 
-def stat(uri: str, access: HttpsAccess, *, resolve: Resolver = socket.getaddrinfo) -> tuple[int | None, str | None]:
+def stat(uri: str, access: HttpsAccess, *, resolve: Resolver | None = None) -> tuple[int | None, str | None]:
     """Size and version of an object, without its bytes.
 
     Returns:
@@ -36,7 +35,7 @@ def download(
     access: HttpsAccess,
     *,
     version: str | None = None,
-    resolve: Resolver = socket.getaddrinfo,
+    resolve: Resolver | None = None,
 ) -> str:
     """Writes the bytes of an object to a seekable file, from its position on, and cuts off what was behind.
 

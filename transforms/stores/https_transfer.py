@@ -38,11 +38,11 @@ Result = TypeVar("Result")
 class Transfer:
     """One call: its deadline, its addresses, and the URL at hand in the words of messages."""
 
-    def __init__(self, uri: str, access: HttpsAccess, resolve: Resolver) -> None:
+    def __init__(self, uri: str, access: HttpsAccess, resolve: Resolver | None) -> None:
         self.access = access
         self.label = shown(uri)
         self._uri = uri
-        self._resolve = resolve
+        self._resolve: Resolver = resolve or socket.getaddrinfo
         self._deadline = time.monotonic() + access.timeout_s
         self._addresses: dict[str, list[str]] = {}
 
