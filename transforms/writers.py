@@ -175,13 +175,13 @@ class FileWriter:
             self._flush()
 
     def close(self) -> WrittenFile:
-        """Completes and publishes the file."""
-        self._flush()
-        with measure("encode"):
-            self._encoder.close()
-        num_bytes = self._path.stat().st_size
-        storage.publish(str(self._path), self._uri)
-        self._scratch.cleanup()
+        """Completes and publishes the file; whatever happens, nothing is left on this machine."""
+        with self._scratch:
+            self._flush()
+            with measure("encode"):
+                self._encoder.close()
+            num_bytes = self._path.stat().st_size
+            storage.publish(str(self._path), self._uri)
         return WrittenFile(self._kind, self._format, self._uri, self.num_rows, num_bytes)
 
     def _flush(self) -> None:
