@@ -1,17 +1,19 @@
 """Clips in a bucket, and a refresh every night: what the dataset holds is what the bucket holds."""
 
+import gzip
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sounds
 from buckets import clip, newest_manifest, put
 
 from pipeline import run
 from pipeline.__main__ import main
 from pipeline.dataset import Dataset
 from tests.servers.cloud import Cloud
-from transforms import errors, runs
+from transforms import errors, runs, storage
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +139,21 @@ def test_of_two_executions_of_one_run_id_one_counts_and_the_other_leaves_nothing
 def test_what_names_no_clips_in_a_bucket_is_refused(cloud: Cloud, embed: Embed, source: str, says: str) -> None:
     with pytest.raises(errors.UsageError, match=says):
         embed([source], "gs://out/refused")
+
+
+@pytest.mark.parametrize(("as_gzip", "asked"), [(False, 0), (True, 1)])
+def test_an_object_of_too_many_bytes_is_a_letter(cloud: Cloud, embed: Embed, as_gzip: bool, asked: int) -> None:
+    """Unread if the listing says so; one that is stored as gzip shows it only on the way."""
+    uris, output = put(cloud, f"large {as_gzip}", 2), f"gs://out/large {as_gzip}"
+    large = sounds.sound_file(sounds.silence(10.0))
+    cloud.gcs.store.write(uris[0], gzip.compress(large) if as_gzip else large, encoding="gzip" if as_gzip else None)
+    assert embed(uris, output, max_bytes=100_000) == run.DONE
+    assert Dataset.open(output).table()["uri"].to_pylist() == uris[1:]
+    (letters,) = runs.files(runs.committed(output)[0], "dead_letters")
+    letter = json.loads(storage.read_bytes(letters))
+    assert (letter["uri"], letter["code"]) == (uris[0], "too_large")
+    assert "more than --max_bytes=100000" in letter["message"]
+    assert requests_for_media(cloud) == 1 + asked
 
 
 def test_a_name_that_looks_like_a_glob_is_found(cloud: Cloud, embed: Embed) -> None:

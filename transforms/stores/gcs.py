@@ -57,11 +57,13 @@ class GcsStore:
         generation = int(str(found.version).split("-", 1)[0])
         blob = _client().bucket(bucket).blob(name, generation=generation)
 
+        bounded = target if max_bytes is None else _Bounded(target, max_bytes)
+
         def attempt() -> None:
             target.seek(0)
             target.truncate()
             with _explained(uri, "storage.objects.get"):
-                blob.download_to_file(target, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
+                blob.download_to_file(bounded, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
 
         try:
             _again(attempt)
@@ -106,6 +108,26 @@ class GcsStore:
         """Deletes objects, many at a time."""
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
             collections.deque(pool.map(_delete, uris), maxlen=0)  # asks each for its error
+
+
+class _Bounded:
+    """A file that refuses to grow beyond a number of bytes: the listed size is not that of an object stored as gzip."""
+
+    def __init__(self, target: BinaryIO, max_bytes: int) -> None:
+        self._target = target
+        self._max_bytes = max_bytes
+
+    def write(self, data: bytes) -> int:
+        """Writes.
+
+        Raises:
+          TooLargeError: that would be too much.
+        """
+        check(Object("", self._target.tell() + len(data), None), None, self._max_bytes)
+        return self._target.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
 
 
 def _delete(uri: str) -> None:
