@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from tables import DATASET, Tables
+from bigquery_tables import DATASET, Tables
 
 from pipeline import run
 from pipeline.options import EmbedOptions

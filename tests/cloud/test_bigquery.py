@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bigquery_tables import Tables
 from buckets import clip, newest_manifest, put
-from tables import Tables
 
 from pipeline import run
 from pipeline.dataset import Dataset

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import sounds
+from bigquery_tables import DATASET, Tables
 from buckets import newest_manifest, put
-from tables import DATASET, Tables
 
 from pipeline import run
 from tests.servers.cloud import Cloud
@@ -152,6 +152,7 @@ PLACES = (
     *(("POST", place) for place in ('#"load"', "#MERGE", "#BEGIN", "#SELECT", "/tables")),  # jobs of each kind, tables
     ("GET", "/jobs/|/queries/"),  # how they are getting on
 )
+LOADED = r"upload/.*/b/out/o\?.*uploadType=resumable"  # Beam's own writing of the files that BigQuery loads
 
 
 @pytest.mark.parametrize("names", [("503", "slow answers"), ("429", "lost answers"), ("resets", "cut bodies")])
@@ -165,6 +166,7 @@ def test_what_fails_for_a_moment_leaves_each_clip_once(
         for name in names  # at a place one after the other
         for method, place in PLACES
     ]
+    injected += [cloud.gcs.inject(method="POST", path=LOADED, **FAULTS[name]) for name in names]
     settings = {"sink": ("bigquery",), "rows": "both", "bigquery_table": f"{DATASET}.faulty"}
     assert embed([f"gs://clips/{folder}/*"], f"gs://out/{folder}", **settings) == run.DONE
     assert all(fault.fired for fault in injected), injected
