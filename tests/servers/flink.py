@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from tests.servers import beam_programs, flink_programs
 from tests.servers.beam_programs import boot_program
@@ -49,13 +49,22 @@ class Flink:
             flags.append("--shared_filesystem")
         return flags
 
+    def replace(self, task_manager: TaskManager) -> None:
+        """Start another TaskManager in the place of one that died."""
+        self.cluster.replace(task_manager)
+
+    @property
+    def newest_job(self) -> dict[str, Any]:
+        """What Flink tells of the job that was started last."""
+        jobs = self.cluster.ask("/jobs/overview")["jobs"]
+        told: dict[str, Any] = self.cluster.ask(f"/jobs/{max(jobs, key=lambda job: job['start-time'])['jid']}")
+        return told
+
     def records(self, transform: str) -> list[int]:
         """Return how many elements each TaskManager gave to the newest job's stage that begins with `transform`."""
-        jobs = self.cluster.ask("/jobs/overview")["jobs"]
-        job = f"/jobs/{max(jobs, key=lambda job: job['start-time'])['jid']}"
-        name = "{" + transform + ","
-        (stage,) = (vertex for vertex in self.cluster.ask(job)["vertices"] if name in vertex["name"])
-        workers = self.cluster.ask(f"{job}/vertices/{stage['id']}/taskmanagers")["taskmanagers"]
+        job = self.newest_job
+        (stage,) = (vertex for vertex in job["vertices"] if "{" + transform + "," in vertex["name"])
+        workers = self.cluster.ask(f"/jobs/{job['jid']}/vertices/{stage['id']}/taskmanagers")["taskmanagers"]
         return [worker["metrics"]["read-records"] for worker in workers]
 
 

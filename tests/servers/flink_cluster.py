@@ -42,6 +42,11 @@ class TaskManager:
     pool: Program
     scratch: Path
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether its Python workers are writing rows now: their open files are among the temporary ones."""
+        return any(self.scratch.glob("yamnet-beam-*/part.parquet"))
+
 
 @dataclass(slots=True)
 class Cluster:
