@@ -15,7 +15,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline import report, resolve, runners
+from pipeline import portable, report, resolve, runners
 from pipeline.build import Job, build
 from pipeline.options import EmbedOptions
 from transforms import errors, model_store
@@ -39,14 +39,16 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
     beam_options = PipelineOptions(list(beam_flags))
     runner = runners.prepare(options, beam_options)
     job = _job(options, beam_options, model, directory, num_threads=None if runner.is_one_process else 1)
-    if runner.is_local:
-        logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
+    if runner.log_level:
+        logging.getLogger().setLevel(runner.log_level)
+    for note in runner.notes:
+        print(note, flush=True)
     with _live_progress(options.progress if runner.is_local else "off") as progress_path:
         try:
             with beam.Pipeline(options=beam_options) as root:
                 build(root, dataclasses.replace(job, progress_path=progress_path))
         except Exception as problem:
-            if known := _ours(problem):
+            if known := _ours(problem) or portable.failure(problem, options.run_id):
                 raise known from problem
             raise
     state = root.result.state
