@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from results import Result
+
+from tests.servers.flink_cluster import TaskManager
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +35,12 @@ class Running:
 
     process: subprocess.Popen[str]
     dataset: Path
+
+    def wait_for_rows(self, worker: TaskManager) -> None:
+        """Waits until a worker is in the middle of it: it has made rows, and has not written its file."""
+        while not worker.has_rows:
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.05)
 
     def wait(self, seconds: float) -> Ended:
         """Its end; the command is killed when the time is over."""

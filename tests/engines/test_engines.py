@@ -1,6 +1,5 @@
 """The same command, the same rows: on the local runner, on Prism, and on two TaskManagers of Flink."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,7 @@ def test_a_job_whose_task_manager_is_killed_recovers_and_leaves_each_clip_once(
 ) -> None:
     running = start(clips, tmp_path, *cluster.flags("PROCESS"), "--parallelism=2")
     victim = cluster.task_managers[0]
-    while not victim.has_rows:
-        assert running.process.poll() is None
-        time.sleep(0.05)
+    running.wait_for_rows(victim)
     victim.program.kill()
     cluster.replace(victim)
     ended = running.wait(300)

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.servers.flink_programs import DEPLOY, JAVA, flink_home
+import yaml
+
+from tests.servers.flink_programs import DEPLOY, flink_home
 from tests.servers.processes import free_port
 from tests.servers.programs import Program, Programs
 from tests.servers.serving import LOOPBACK
@@ -73,7 +75,7 @@ class Cluster:
         """Start the JobManager and TaskManagers, and wait until they know each other (10 s)."""
         entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
         manager = self.programs.start(
-            "jobmanager", [*JAVA, "-Xmx800m", _LOG4J, "-cp", _classpath(), entry, *self._flags]
+            "jobmanager", [*_java(), "-Xmx800m", _LOG4J, "-cp", _classpath(), entry, *self._flags]
         )
         for _ in range(num_task_managers):
             self._start_task_manager()
@@ -96,7 +98,7 @@ class Cluster:
         own = [f"-Djdk.net.hosts.file={hosts}", f"-Djava.io.tmpdir={scratch}", _LOG4J]
         jvm, dynamic = self._resources()
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        command = [*JAVA, *jvm, *own, "-cp", _classpath(), entry, *self._flags, *dynamic]
+        command = [*_java(), *jvm, *own, "-cp", _classpath(), entry, *self._flags, *dynamic]
         program = self.programs.start(f"taskmanager-{number}", command, env)
         serve = [sys.executable, Path(__file__).with_name("worker_pool.py"), f"{pool_address}:{self.pool_port}"]
         self.task_managers.append(TaskManager(program, self.programs.start(f"pool-{number}", serve, env), scratch))
@@ -124,6 +126,11 @@ class Cluster:
         answer = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
         jvm, dynamic = (line.removeprefix(_RESULT).split() for line in answer.splitlines() if line.startswith(_RESULT))
         return jvm, dynamic
+
+
+def _java() -> list[str]:
+    configured = yaml.safe_load((DEPLOY / "config.yaml").read_text())
+    return ["java", *configured["env"]["java"]["opts"]["all"].split()]
 
 
 def _classpath() -> str:

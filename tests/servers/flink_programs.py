@@ -7,18 +7,18 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests.servers.cache import cached
 
 FLINK = "1.19.3"
+OPERATOR = "1.10.0"
+_OPERATOR_API = "org.apache.flink:flink-kubernetes-operator-api"
 DEPLOY = Path(__file__).parents[2] / "deploy" / "flink"
-
-# Flink's own list for Java 17, as far as it is needed here.
-JAVA = ["java", "--add-exports=java.base/sun.net.util=ALL-UNNAMED"] + [
-    f"--add-opens=java.base/java.{package}=ALL-UNNAMED"
-    for package in ("lang", "net", "io", "nio", "lang.reflect", "util", "util.concurrent", "time")
-]
 
 
 def unavailable() -> str | None:
@@ -61,3 +61,24 @@ def job_server_jar() -> Path:
 
     name = f"flink-job-server-{hashlib.sha256(pom).hexdigest()[:12]}"
     return cached(name, build) / "target" / "flink-job-server.jar"
+
+
+@functools.cache
+def flink_deployment_schema() -> dict[str, Any]:
+    """Return the schema of a FlinkDeployment, as the Kubernetes operator's own jar has it.
+
+    Raises:
+        subprocess.CalledProcessError: The jar could not be fetched.
+    """
+
+    def fetch(folder: Path) -> None:
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+        wanted = [f"-Dartifact={_OPERATOR_API}:{OPERATOR}", f"-DoutputDirectory={folder}", "-Dmdep.stripVersion=true"]
+        subprocess.run(["mvn", "--batch-mode", "--quiet", plugin, *wanted], cwd=folder, check=True)
+
+    folder = cached(f"flink-operator-{OPERATOR}", fetch)
+    with zipfile.ZipFile(folder / "flink-kubernetes-operator-api.jar") as jar:
+        text = jar.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml")
+    definition = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # half a megabyte
+    schema: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
