@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.YamnetBeamError as problem:
         print(f"yamnet-beam {command}: {problem}", file=sys.stderr)
         return 2 if isinstance(problem, errors.UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nInterrupted: nothing is committed, and the next run does the work.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "Interrupted: nothing is committed, and the next run does the work."
+        print(f"\n{said}", file=sys.stderr)
         return 130
 
 

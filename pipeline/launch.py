@@ -47,6 +47,10 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
         try:
             with beam.Pipeline(options=beam_options) as root:
                 build(root, dataclasses.replace(job, progress_path=progress_path))
+        except KeyboardInterrupt:
+            if runner.is_portable:
+                raise KeyboardInterrupt(portable.interrupted(options.run_id)) from None
+            raise
         except Exception as problem:
             if known := _ours(problem) or portable.failure(problem, options.run_id):
                 raise known from problem

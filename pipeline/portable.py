@@ -134,6 +134,14 @@ def failure(problem: BaseException, run_id: str | None) -> errors.RunError | Non
     return errors.RunError("\n".join([found, *cures[:1], f"Nothing of run {run_id} counts; run the command again"]))
 
 
+def interrupted(run_id: str | None) -> str:
+    """What is true when the process that waits for a job is ended by hand."""
+    return (
+        f"This process stops waiting. The job of run {run_id} goes on, and commits, unless this process was its worker "
+        "(LOOPBACK); it can be ended in the engine's web interface."
+    )
+
+
 def _fit(flink: Flink, name: str, kind: str, beam_options: PipelineOptions) -> Iterator[str]:
     """Fits a job to a cluster."""
     options, portable = beam_options.view_as(FlinkRunnerOptions), beam_options.view_as(PortableOptions)

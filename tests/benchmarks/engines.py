@@ -2,12 +2,11 @@
 
 python tests/benchmarks/engines.py [--clips 256] [--repetitions 3]     # prints a table; it needs Java, Maven and Go
 
-As in processes.py, clips are counted while all workers are at work, by the time that each row was made: the seconds that
-Flink and its workers need to start stand apart, as the time of the whole command.
+As in processes.py, clips are counted while all workers are at work, by the time that each row was made: the seconds
+that Flink and its workers need to start stand apart, as the time of the whole command.
 """
 
 import argparse
-import contextlib
 import statistics
 import subprocess
 import sys
@@ -51,8 +50,9 @@ def table(folder: Path, repetitions: int) -> str:
             found.setdefault(name, []).append(embed(folder, num_workers, cores, flags))
     rates = {name: statistics.median(rate for rate, _ in values) for name, values in found.items()}
     one = next(iter(rates.values()))
+    processor = machine.describe()["processor"]
     lines = [
-        f"{machine.describe()['processor']}, {len(CORES)} cores; clips of 10 s, FLAC, 44.1 kHz stereo, {repetitions} runs",
+        f"{processor}, {len(CORES)} cores; clips of 10 s, FLAC, 44.1 kHz stereo; {repetitions} runs",
         "",
         "| engine | clips/s | over one process | whole command |",
         "|---|---|---|---|",
@@ -77,7 +77,7 @@ def engines() -> Iterator[tuple[str, int, Sequence[int], list[str]]]:
 
 def embed(folder: Path, num_workers: int, cores: Sequence[int], flags: Sequence[str]) -> tuple[float, float]:
     """Clips a second while all workers are at work, and seconds of the whole command."""
-    with tempfile.TemporaryDirectory(prefix="bench-output-") as output, pinned(cores), contextlib.chdir(ROOT):
+    with tempfile.TemporaryDirectory(prefix="bench-output-") as output, pinned(cores):
         command = [
             sys.executable,
             "-m",
@@ -88,7 +88,7 @@ def embed(folder: Path, num_workers: int, cores: Sequence[int], flags: Sequence[
             "--progress=off",
         ]
         started = time.monotonic()
-        subprocess.run([*command, *flags], env=environment(cores), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, *flags], cwd=ROOT, env=environment(cores), check=True, stdout=subprocess.DEVNULL)
         return steady_clips_per_s(ours.times(output), num_workers), time.monotonic() - started
 
 

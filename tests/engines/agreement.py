@@ -1,6 +1,6 @@
 """What must be the same, whatever engine did the work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,11 @@ def assert_agree(result: Result, expected: Result) -> None:
     different = {"embedding", "scores", "scores_max", "top_classes", "run_id", "processed_at"}
     same = [name for name in other.column_names if name not in different]
     assert mine.select(same).equals(other.select(same))
-    for column in ("embedding", "scores", "scores_max"):
-        scale = max(1.0, float(np.abs(expected.vectors(column)).max()))
-        np.testing.assert_allclose(result.vectors(column), expected.vectors(column), rtol=0, atol=TOLERANCE * scale)
+    _assert_close(result, expected, "clips", ("embedding", "scores", "scores_max"))
+    if any(output["kind"] == "patches" for output in expected.manifest["outputs"]):
+        keys = ["clip_id", "patch_index", "start_s", "valid_fraction"]
+        assert result.table("patches").select(keys).equals(expected.table("patches").select(keys))
+        _assert_close(result, expected, "patches", ("embedding", "scores"))
 
 
 def assert_whole(result: Result) -> None:
@@ -39,6 +41,13 @@ def assert_whole(result: Result) -> None:
     assert manifest["listed"] == manifest["embedded"] + manifest["dead"] + manifest["unchanged"]
     named = {output["path"] for output in manifest["outputs"]} | {"manifest.json", "_SUCCESS"}
     assert {path.name for path in result.directory.iterdir()} == named
+
+
+def _assert_close(result: Result, expected: Result, kind: str, columns: Sequence[str]) -> None:
+    for column in columns:
+        mine, other = result.vectors(column, kind), expected.vectors(column, kind)
+        scale = max(1.0, float(np.abs(other).max()))
+        np.testing.assert_allclose(mine, other, rtol=0, atol=TOLERANCE * scale)
 
 
 def _letters(result: Result) -> Iterator[tuple[Any, ...]]:

@@ -3,13 +3,15 @@
 Besides what test_engines.py shows on few: a job that nobody restarts fails whole, and the same command does the work.
 """
 
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from results import Result
 
-from tests.engines.agreement import assert_agree
+from tests.engines.agreement import assert_agree, assert_whole
 from tests.engines.collection import make
 from tests.engines.command import embed, start
 from tests.engines.conftest import FRESH_METRICS, QUICK
@@ -93,3 +95,18 @@ def test_a_job_that_is_not_restarted_fails_whole_and_the_same_command_does_the_w
     again = start(clips, tmp_path, *command).wait(SECONDS)
     assert again.code == 0, again.stderr
     assert_agree(again.result, expected)
+
+
+def test_a_job_commits_without_the_process_that_sent_it(cluster: Flink, tmp_path: Path) -> None:
+    few = make(tmp_path / "few", num_clips=12, num_broken=1, recording_s=60.0)
+    running = start(few, tmp_path / "dataset", *cluster.flags("EXTERNAL"), "--parallelism=2", "--run_id=night")
+    running.wait_for_rows(cluster.task_managers[0])
+    running.process.send_signal(signal.SIGINT)
+    ended = running.wait(60)
+    assert ended.code == 130
+    assert "The job of run night goes on, and commits" in ended.stderr
+    deadline = time.monotonic() + SECONDS
+    while cluster.newest_job["state"] == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(1)
+    assert ended.result.is_committed
+    assert_whole(ended.result)

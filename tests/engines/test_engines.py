@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 NEEDS_FLINK = pytest.mark.needs(flink.unavailable())
 NEEDS_PRISM = pytest.mark.needs(prism.unavailable())
 NUM_CLIPS = 40
+ROWS = "--rows=both", "--sink=parquet,tfrecord"
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +25,21 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    result = embed(clips, tmp_path_factory.mktemp("expected"), "--runner=FnApiRunner")
+    result = embed(clips, tmp_path_factory.mktemp("expected"), "--runner=FnApiRunner", *ROWS)
     assert [result.manifest[word] for word in ("listed", "embedded", "dead")] == [NUM_CLIPS, NUM_CLIPS - 4, 4]
     return result
 
 
 @NEEDS_PRISM
 def test_prism_leaves_what_the_local_runner_leaves(clips: Path, expected: Result, tmp_path: Path) -> None:
-    assert_agree(embed(clips, tmp_path, *prism.flags()), expected)
+    assert_agree(embed(clips, tmp_path, *prism.flags(), *ROWS), expected)
 
 
 @NEEDS_FLINK
 def test_two_task_managers_share_the_clips_and_leave_what_the_local_runner_leaves(
     clips: Path, expected: Result, cluster: Flink, tmp_path: Path
 ) -> None:
-    result = embed(clips, tmp_path, *cluster.flags("EXTERNAL"), "--parallelism=2")
+    result = embed(clips, tmp_path, *cluster.flags("EXTERNAL"), "--parallelism=2", *ROWS)
     assert_agree(result, expected)
     records = cluster.records("ReadClips")
     assert sum(records) == NUM_CLIPS
@@ -50,7 +51,7 @@ def test_two_task_managers_share_the_clips_and_leave_what_the_local_runner_leave
 def test_a_job_whose_task_manager_is_killed_recovers_and_leaves_each_clip_once(
     clips: Path, expected: Result, cluster: Flink, tmp_path: Path
 ) -> None:
-    running = start(clips, tmp_path, *cluster.flags("PROCESS"), "--parallelism=2")
+    running = start(clips, tmp_path, *cluster.flags("PROCESS"), "--parallelism=2", *ROWS)
     victim = cluster.task_managers[0]
     running.wait_for_rows(victim)
     victim.program.kill()
@@ -63,4 +64,4 @@ def test_a_job_whose_task_manager_is_killed_recovers_and_leaves_each_clip_once(
 
 @NEEDS_FLINK
 def test_the_command_itself_can_be_the_worker(clips: Path, expected: Result, cluster: Flink, tmp_path: Path) -> None:
-    assert_agree(embed(clips, tmp_path, *cluster.flags("LOOPBACK"), "--parallelism=1"), expected)
+    assert_agree(embed(clips, tmp_path, *cluster.flags("LOOPBACK"), "--parallelism=1", *ROWS), expected)
