@@ -12,7 +12,9 @@ FRESH_METRICS = {"metrics.fetcher.update-interval": "0"}
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Flink]:
-    """A session cluster of two TaskManagers."""
+def cluster(request: pytest.FixtureRequest) -> Iterator[Flink]:
+    """A session cluster of two TaskManagers; its logs stay if a test fails."""
     with flink(task_managers=2, settings=QUICK | FRESH_METRICS) as started:
+        failed = request.session.testsfailed
         yield started
+        started.cluster.programs.keep_logs = request.session.testsfailed > failed
