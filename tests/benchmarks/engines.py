@@ -72,7 +72,7 @@ def engines() -> Iterator[tuple[str, int, Sequence[int], list[str]]]:
     yield "FnApiRunner, two processes", 2, CORES, [LOCAL, *TWO_PROCESSES]
     for num_workers, words in ((1, "one worker"), (2, "two workers"), (4, "four workers")):
         with flink(task_managers=num_workers) as cluster:
-            yield f"Flink, {words}", num_workers, CORES, [*cluster.flags("EXTERNAL"), f"--parallelism={num_workers}"]
+            yield f"Flink, {words}", num_workers, CORES, cluster.flags("EXTERNAL")
 
 
 def embed(folder: Path, num_workers: int, cores: Sequence[int], flags: Sequence[str]) -> tuple[float, float]:

@@ -56,7 +56,7 @@ def test_prism_agrees(clips: Path, expected: Result, tmp_path: Path) -> None:
 def test_two_task_managers_agree_and_share_the_work(
     clips: Path, expected: Result, cluster: Flink, tmp_path: Path
 ) -> None:
-    result = embed(clips, tmp_path, *cluster.flags("EXTERNAL"), "--parallelism=2", seconds=SECONDS)
+    result = embed(clips, tmp_path, *cluster.flags("EXTERNAL"), seconds=SECONDS)
     assert_agree(result, expected)
     records = cluster.records("ReadClips")
     assert sum(records) == NUM_CLIPS
@@ -67,7 +67,7 @@ def test_two_task_managers_agree_and_share_the_work(
 def test_a_job_whose_task_manager_is_killed_recovers(
     clips: Path, expected: Result, cluster: Flink, tmp_path: Path
 ) -> None:
-    running = start(clips, tmp_path, *cluster.flags("PROCESS"), "--parallelism=2")
+    running = start(clips, tmp_path, *cluster.flags("PROCESS"))
     victim = cluster.task_managers[0]
     running.wait_for_rows(victim)
     victim.program.kill()
@@ -80,7 +80,7 @@ def test_a_job_whose_task_manager_is_killed_recovers(
 def test_a_job_that_is_not_restarted_fails_whole_and_the_same_command_does_the_work(
     clips: Path, expected: Result, fragile: Flink, tmp_path: Path
 ) -> None:
-    command = *fragile.flags("EXTERNAL"), "--parallelism=2", "--run_id=night"
+    command = *fragile.flags("EXTERNAL"), "--run_id=night"
     running = start(clips, tmp_path, *command)
     victim = fragile.task_managers[0]
     running.wait_for_rows(victim)
@@ -99,7 +99,7 @@ def test_a_job_that_is_not_restarted_fails_whole_and_the_same_command_does_the_w
 
 def test_a_job_commits_without_the_process_that_sent_it(cluster: Flink, tmp_path: Path) -> None:
     few = make(tmp_path / "few", num_clips=12, num_broken=1, recording_s=60.0)
-    running = start(few, tmp_path / "dataset", *cluster.flags("EXTERNAL"), "--parallelism=2", "--run_id=night")
+    running = start(few, tmp_path / "dataset", *cluster.flags("EXTERNAL"), "--run_id=night")
     running.wait_for_rows(cluster.task_managers[0])
     running.process.send_signal(signal.SIGINT)
     ended = running.wait(60)

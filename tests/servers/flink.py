@@ -37,9 +37,16 @@ class Flink:
         """Those that were started and not replaced."""
         return self.cluster.task_managers
 
-    def flags(self, environment: Environment) -> list[str]:
-        """Return Beam's flags for a run on this cluster, its Python workers started in one of three ways."""
-        flags = ["--runner=PortableRunner", f"--job_endpoint={self.job_endpoint}", f"--environment_type={environment}"]
+    def flags(self, environment: Environment, runner: str = "PortableRunner") -> list[str]:
+        """Return Beam's flags for a run on this cluster.
+
+        Args:
+            environment: How Python workers start.
+            runner: PortableRunner, for the job server that runs here, or FlinkRunner, which starts one of its own.
+        """
+        flags = [f"--runner={runner}", f"--flink_master={self.cluster.address}", f"--environment_type={environment}"]
+        own = f"--flink_job_server_jar={job_server_jar()}"
+        flags.append(own if runner == "FlinkRunner" else f"--job_endpoint={self.job_endpoint}")
         if environment == "EXTERNAL":
             flags.append(f"--environment_config={POOL_HOST}:{self.cluster.pool_port}")
         if environment == "PROCESS":
