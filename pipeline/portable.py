@@ -42,7 +42,10 @@ _ENVIRONMENTS = {
 }
 # Found in the errors of a job, with the cure.
 _CURES = {
-    "Insufficient number of network buffers": "raise taskmanager.memory.network.max, as in deploy/flink/config.yaml",
+    "Insufficient number of network buffers": (
+        "set taskmanager.network.sort-shuffle.min-buffers: 64, as in deploy/flink/config.yaml, or raise "
+        "taskmanager.memory.network.max"
+    ),
     "NoResourceAvailableException|Could not acquire the minimum required resources": (
         "Flink has fewer free slots than --parallelism: add TaskManagers, or lower it"
     ),
