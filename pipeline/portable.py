@@ -127,7 +127,7 @@ def failure(problem: BaseException, run_id: str | None) -> errors.RunError | Non
     text = str(problem)
     if isinstance(problem, grpc.RpcError):
         found = f"the job server is gone: {problem.details() if isinstance(problem, grpc.Call) else text}"
-    elif match := re.match(r"Pipeline \S+ failed in state (.*)", text, re.DOTALL):
+    elif match := re.match(r"Pipeline \S+ failed in state \w+:?(.*)", text, re.DOTALL):
         lines = match[1].strip().splitlines() or ["no reason given"]
         # The last line of a Python traceback is the error; Java's errors come first.
         found = f"the job failed: {lines[-1] if 'Traceback (most recent call last)' in text else lines[0]}"

@@ -88,6 +88,7 @@ def test_a_job_that_is_not_restarted_fails_whole_and_the_same_command_does_the_w
     failed = running.wait(SECONDS)
     assert failed.code == 1
     assert "the job failed: " in failed.stderr
+    assert "a TaskManager is gone" in failed.stderr, failed.stderr
     assert "Nothing of run night counts; run the command again" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not list(tmp_path.glob("run=*/_SUCCESS"))
