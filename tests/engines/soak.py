@@ -3,6 +3,8 @@
 Besides what test_engines.py shows on few: a job that nobody restarts fails whole, and the same command does the work.
 """
 
+import json
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -96,6 +98,19 @@ def test_a_job_that_is_not_restarted_fails_whole_and_the_same_command_does_the_w
     again = start(clips, tmp_path, *command).wait(SECONDS)
     assert again.code == 0, again.stderr
     assert_agree(again.result, expected)
+
+
+def test_a_damaged_model_is_named_as_it_is_at_home(fragile: Flink, model_directory: str, tmp_path: Path) -> None:
+    few = make(tmp_path / "few", num_clips=3, num_broken=1, recording_s=2.0)
+    model = tmp_path / "model"
+    shutil.copytree(model_directory, model)
+    card = json.loads((model / "model.json").read_text())
+    card["golden"]["Silence"]["scores"][0] += 0.01
+    (model / "model.json").write_text(json.dumps(card))
+    ended = start(few, tmp_path / "dataset", *fragile.flags("EXTERNAL"), f"--model={model}").wait(SECONDS)
+    assert ended.code == 1
+    assert ended.stderr.startswith("yamnet-beam embed: the model gives other answers than it should")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_job_commits_without_the_process_that_sent_it(cluster: Flink, tmp_path: Path) -> None:
