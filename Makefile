@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-fast check image-test bench format
+.PHONY: help setup demo test test-fast soak check image-test bench format
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -22,6 +22,9 @@ test: setup  ## run all tests
 
 test-fast: setup  ## run the tests that need neither TensorFlow nor Beam
 	$(BIN)/pytest -m "not slow"
+
+soak: setup  ## run 300 clips on every engine, and kill workers meanwhile (10 minutes; Java, Maven, Go)
+	$(BIN)/pytest tests/engines/soak.py
 
 check: setup  ## format, lint, types, import floors, tests: the whole truth
 	$(BIN)/ruff format --check .

@@ -19,9 +19,10 @@ from transforms.plan import LogPlan, PlanWork, Policy
 from transforms.pool import PoolClips
 from transforms.read import ReadClips
 from transforms.score import PatchRows, Provenance, ScoreClips
-from transforms.stores.https import HttpsAccess
-from transforms.write import Table, WriteRows
+from transforms.stores.https_access import HttpsAccess
+from transforms.write import WriteRows
 from transforms.write_bigquery import WriteBigQuery
+from transforms.writers import Table
 from transforms.yamnet import Classes
 
 

@@ -15,9 +15,7 @@ from pipeline import report
 from pipeline.dataset import Dataset
 from transforms import errors, runs, schemas, storage
 from transforms.runs import Done, Manifest
-from transforms.writers import FileWriter, WrittenFile, outputs_of
-
-MAX_FILE_ROWS = 50_000
+from transforms.writers import MAX_FILE_ROWS, Table, WrittenFile, outputs_of, parquet_writer
 
 
 def command(uri: str, *, remove_old: bool) -> int:
@@ -92,10 +90,7 @@ def _write_rows(dataset: Dataset, kind: str, directory: str) -> Iterable[Written
         num_rows = 0
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "part.parquet"
-            texts = [field.name for field in schema if pa.types.is_string(field.type)]
-            with pq.ParquetWriter(
-                path, schema, compression="zstd", use_compliant_nested_type=True, use_dictionary=texts
-            ) as writer:
+            with parquet_writer(str(path), schema) as writer:
                 while batch is not None and num_rows < MAX_FILE_ROWS:
                     writer.write_batch(batch)
                     num_rows += batch.num_rows
@@ -106,14 +101,7 @@ def _write_rows(dataset: Dataset, kind: str, directory: str) -> Iterable[Written
 
 
 def _write_index(dataset: Dataset, directory: str) -> WrittenFile:
-    writer = FileWriter(
-        directory,
-        f"index-{uuid.uuid4().hex[:12]}",
-        kind="index",
-        file_format="parquet",
-        fields=schemas.INDEX_FIELDS,
-        class_names=(),
-    )
+    writer = Table("index", "parquet", schemas.INDEX_FIELDS, directory).open()
     for clip_id, newest in dataset.done.items():
         writer.write(_index_row(newest))
         row = dataset.rows.get(clip_id, newest)

@@ -15,7 +15,7 @@ from transforms import audio as decoding
 from transforms import errors, inference, model_store, segments, storage
 from transforms.precision import Wanted, chosen_precision
 from transforms.segments import PATCH_HOP_S, SAMPLE_RATE_HZ, Cut, Waveform
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 from transforms.yamnet import Classes, Outputs
 
 Array = npt.NDArray[np.float32]

@@ -15,10 +15,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline import dataflow, dataflow_job, report, resolve, runners
+from pipeline import dataflow, dataflow_job, portable, report, resolve, runners
 from pipeline.build import Job, build
 from pipeline.dataflow_job import DataflowJob
 from pipeline.options import EmbedOptions
+from pipeline.runners import Runner
 from transforms import engine, errors, logs, model_store
 from transforms.commit import RunInfo
 from transforms.embed import YamnetModelHandler
@@ -53,24 +54,29 @@ def launch(options: EmbedOptions, beam_flags: Sequence[str], model: dict[str, An
         output=options.output, mode=job.policy.mode, precision=options.precision,
         model_version=job.run.model_version[:12], pipeline_version=job.run.pipeline_version,
     )  # fmt: skip
-    if runner.is_local:
-        logging.getLogger().setLevel(logging.ERROR)  # Beam warns about its own internals
+    if runner.log_level:
+        logging.getLogger().setLevel(runner.log_level)
     dataflow.check_places(beam_options)
-    for note in dataflow.notes(options, beam_options):
+    for note in (*runner.notes, *dataflow.notes(options, beam_options)):
         print(note, flush=True)
     with _live_progress(options.progress if runner.is_local else "off") as progress_path:
         try:
             root = beam.Pipeline(options=beam_options)
             build(root, dataclasses.replace(job, progress_path=progress_path))
             result = root.run()
+        except KeyboardInterrupt:
+            if runner.is_portable:
+                raise KeyboardInterrupt(portable.interrupted(options.run_id)) from None
+            raise
         except Exception as problem:
-            if known := _ours(problem) or dataflow_job.refusal(problem):
+            known = _ours(problem) or dataflow_job.refusal(problem) or portable.failure(problem, options.run_id)
+            if known:
                 raise known from problem
             raise
-        return _ended(result, options, beam_options)
+        return _ended(result, runner, options, beam_options)
 
 
-def _ended(result: PipelineResult, options: EmbedOptions, beam_options: PipelineOptions) -> bool:
+def _ended(result: PipelineResult, runner: Runner, options: EmbedOptions, beam_options: PipelineOptions) -> bool:
     """Waits for a job, unless nobody is to; returns whether it has ended."""
     job = dataflow_job.submitted(beam_options, result)
     if location := dataflow_job.template(beam_options):
@@ -87,12 +93,14 @@ def _ended(result: PipelineResult, options: EmbedOptions, beam_options: Pipeline
             raise KeyboardInterrupt(
                 f"This process stops waiting; the job goes on: {job.console}\nTo end it: {job.cancel}"
             ) from None
+        if runner.is_portable:
+            raise KeyboardInterrupt(portable.interrupted(options.run_id)) from None
         raise
     except Exception as problem:
         if job:
             ended = getattr(problem, "result", None)  # of Beam's DataflowRuntimeException
             raise _failure(job, ended.state if ended else None, str(problem), beam_options) from problem
-        if known := _ours(problem):
+        if known := _ours(problem) or portable.failure(problem, options.run_id):
             raise known from problem
         raise
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:

@@ -1,5 +1,6 @@
 """What follows from the settings before anything runs: inputs that mean clips, columns, versions, tables, places."""
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pipeline.options import EmbedOptions
 from transforms import errors, manifests, schemas, storage, warehouse
 from transforms.warehouse import WarehouseTable
 
+THREADS = 16
 NUMERICS = 1  # raised by hand whenever the same settings would give other numbers or columns
 
 
@@ -23,13 +25,13 @@ def check_inputs(inputs: Sequence[str]) -> None:
         if text.startswith(manifests.QUERY):
             continue
         uri = storage.normalise(text.removeprefix(manifests.LIST))
-        if storage.is_local(uri) and os.path.isdir(uri):
+        if _is_folder(uri):
             raise errors.UsageError(
                 f"--input={text} is a folder; name the files in it: --input='{text.rstrip('/')}/**'"
             )
         if text.startswith(manifests.LIST):
             lists = manifests.lists_of(text)
-            if not lists or not all(map(storage.exists, lists)):
+            if not lists or (lists == [uri] and not storage.exists(uri)):
                 raise errors.UsageError(f"--input={text}: there is no list {uri}")
 
 
@@ -48,7 +50,8 @@ def metadata_columns(options: EmbedOptions) -> tuple[str, ...]:
             )
         return named
     lists = [name for text in options.input for name in manifests.lists_of(text)]
-    found = [column for name in lists for column in manifests.columns(name)]
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:  # a year's dead letters are hundreds of lists
+        found = [column for columns in pool.map(manifests.columns, lists) for column in columns]
     return tuple(dict.fromkeys(column for column in found if column not in ours | {options.uri_column}))
 
 
@@ -96,3 +99,9 @@ def load_location(options: EmbedOptions, temp_location: str | None, attempt_id: 
         f"--sink=bigquery loads through Google Cloud Storage, and --output={options.output} is not there: "
         "add --temp_location=gs://BUCKET/tmp"
     )
+
+
+def _is_folder(uri: str) -> bool:
+    if storage.is_local(uri):
+        return os.path.isdir(uri)
+    return not storage.is_http(uri) and (uri.endswith("/") or uri.count("/") == 2)  # s3://bucket

@@ -1,16 +1,16 @@
 """What each of Beam's runners asks of a run. What cannot work is refused before anything is sent, with the cure."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
-    PortableOptions,
     SetupOptions,
     StandardOptions,
 )
 
-from pipeline import dataflow
+from pipeline import dataflow, portable
 from pipeline.options import EmbedOptions
 from transforms import errors, manifests, model_store, storage
 
@@ -28,6 +28,8 @@ class Runner:
       is_one_process: all work is done by one process.
       shares_files: a local path means the same file to every worker.
       has_image: workers run in a container image, which may carry the model.
+      is_portable: it takes jobs at a job endpoint, as Flink does.
+      notes: lines for the user, before the run starts.
     """
 
     name: str
@@ -35,6 +37,15 @@ class Runner:
     is_one_process: bool
     shares_files: bool
     has_image: bool
+    is_portable: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def log_level(self) -> int | None:
+        """Of this process, from which on what is logged says more than our own errors; None for Python's default."""
+        if self.is_portable:
+            return logging.CRITICAL  # workers' errors come home three times, with their stacks
+        return logging.ERROR if self.is_local else None  # Beam warns about its own internals
 
 
 def prepare(options: EmbedOptions, beam_options: PipelineOptions) -> Runner:
@@ -49,7 +60,7 @@ def prepare(options: EmbedOptions, beam_options: PipelineOptions) -> Runner:
     _refuse_what_never_works(name, beam_options)
     dataflow.prepare(options, beam_options)
     is_local = name in LOCAL
-    environment = beam_options.view_as(PortableOptions).environment_type or "DOCKER"
+    environment = portable.environment(name, beam_options)
     if options.precision == "auto" and not is_local:
         raise errors.UsageError(
             f"--precision=auto measures this machine, and {name} works on others: "
@@ -61,9 +72,12 @@ def prepare(options: EmbedOptions, beam_options: PipelineOptions) -> Runner:
         is_one_process=is_local and beam_options.view_as(DirectOptions).direct_num_workers == 1,
         shares_files=is_local or environment == "LOOPBACK" or options.shared_filesystem,
         has_image=environment == "DOCKER",
+        is_portable=name in portable.RUNNERS,
     )
     if not runner.shares_files:
         _refuse_local_paths(options, runner)
+    if runner.is_portable:
+        runner = replace(runner, notes=tuple(portable.prepare(name, options.run_id, beam_options)))
     return runner
 
 

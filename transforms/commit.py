@@ -5,7 +5,6 @@ command, and merges the same rows, or newer ones of the same clips, again.
 """
 
 import datetime
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms import errors, logs, runs, storage, tally, warehouse
+from transforms import errors, logs, runs, staging, storage, tally, warehouse
 from transforms.metrics import count, measure
 from transforms.records import Row
 from transforms.runs import Manifest
@@ -109,18 +108,20 @@ def commit(run: RunInfo, files: Sequence[WrittenFile], counts: Tally, dropped: S
     """
     _check(files, counts, run)
     manifest = manifest_of(run, files, counts)
-    if manifest["refused"] is None:
-        if runs.manifest_of(run.directory) is None:  # else a repetition, or a run_id that is taken
-            _merge(run, files, dropped)
-        manifest = runs.publish(run.directory, manifest)
-        _delete_leftovers(run.directory, manifest)
-    else:
-        content = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        storage.write_bytes(storage.join(run.directory, runs.MANIFEST_FILE), content)
-    for table in run.tables:
-        warehouse.drop_staging(table)
-    if run.temp_location:
-        storage.delete([found.uri for found in storage.matches(storage.join(run.temp_location, "**"))])
+    try:
+        if manifest["refused"] is not None:
+            runs.refuse(run.directory, manifest)
+        else:
+            if runs.manifest_of(run.directory) is None:  # else a repetition, or a run_id that is taken
+                _merge(run, files, dropped)
+            manifest = runs.publish(run.directory, manifest)
+            _delete_leftovers(run.directory, manifest)
+    except errors.CommitError:  # another execution was first: what this one has written is in nobody's way
+        if winner := runs.manifest_of(run.directory):
+            _delete_leftovers(run.directory, winner)
+        _delete_staged(run)
+        raise
+    _delete_staged(run)
     return manifest
 
 
@@ -194,13 +195,21 @@ def _delete_leftovers(directory: str, manifest: Manifest) -> None:
     storage.delete([uri for name, uri in names.items() if name not in keep and f".{runs.SUCCESS_FILE}." not in name])
 
 
+def _delete_staged(run: RunInfo) -> None:
+    """Deletes what was only on the way to BigQuery."""
+    for table in run.tables:
+        staging.drop_staging(table)
+    if run.temp_location:
+        storage.delete([found.uri for found in storage.matches(storage.join(run.temp_location, "**"))])
+
+
 def _merge(run: RunInfo, files: Sequence[WrittenFile], dropped: Sequence[str]) -> None:
     loaded = {file.kind for file in files if file.file_format == warehouse.FORMAT and file.num_rows}
     for table in run.tables:
         if table.kind in loaded:  # a merge reads the whole target: not for nothing
-            warehouse.merge(table)
+            staging.merge(table)
         if dropped:
-            warehouse.delete(table, dropped, datetime.datetime.fromisoformat(run.started_at))
+            staging.delete(table, dropped, datetime.datetime.fromisoformat(run.started_at))
 
 
 def _dropped_id(line: Row) -> Iterator[str]:

@@ -11,7 +11,7 @@ from transforms import errors, manifests, storage
 from transforms.manifests import LIST, QUERY, URI_COLUMN
 from transforms.metrics import count, measure
 from transforms.records import Batch, Clip
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 
 BATCH_CLIPS = 1000
 STAT_THREADS = 16
@@ -69,16 +69,19 @@ def _clips(source: str, uri_column: str, metadata_columns: Sequence[str]) -> Ite
     for name in lists:
         is_text = not name.startswith(QUERY) and not name.endswith((".csv", ".jsonl", ".ndjson", ".parquet"))
         for entry in manifests.entries(name, uri_column, metadata_columns):
-            yield from _expanded(entry.uri, source, entry.metadata, may_be_glob=is_text)
+            yield from _expanded(entry.uri, entry.listed_by or source, entry.metadata, may_be_glob=is_text)
 
 
-def _expanded(uri: str, source: str, metadata: tuple[str | None, ...], *, may_be_glob: bool) -> Iterator[Clip]:
+def _expanded(uri: str, listed_by: str, metadata: tuple[str | None, ...], *, may_be_glob: bool) -> Iterator[Clip]:
     uri = storage.normalise(uri)
-    if may_be_glob and storage.is_pattern(uri):
-        for found in storage.matches(uri):
-            yield Clip.of(found.uri, found.version, found.num_bytes, source, metadata)
-    else:
-        yield Clip.of(uri, None, None, source, metadata)
+    if not may_be_glob or not storage.is_pattern(uri):
+        yield Clip.of(uri, None, None, listed_by, metadata)
+        return
+    found = None
+    for found in storage.matches(uri):
+        yield Clip.of(found.uri, found.version, found.num_bytes, listed_by, metadata)
+    if found is None and storage.exists(uri):  # "[live].wav" in a bucket: an object, after all
+        yield Clip.of(uri, None, None, listed_by, metadata)
 
 
 def with_versions(batch: Batch, http: HttpsAccess = storage.HTTPS_OFF) -> Batch:

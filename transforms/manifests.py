@@ -7,11 +7,12 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from transforms import errors, storage
+from transforms import bigquery, errors, storage
 
 LIST = "@"  # begins an input that is a list
 QUERY = "bq:"  # begins one that is a BigQuery query
 URI_COLUMN = "uri"
+LISTED_BY = "listed_by"  # a column of dead letters
 
 
 class Entry(NamedTuple):
@@ -20,10 +21,12 @@ class Entry(NamedTuple):
     Attributes:
       uri: of a clip; in a text file also a glob.
       metadata: the columns asked for, as text, in their order.
+      listed_by: in a dead letter, the input that had named the clip.
     """
 
     uri: str
     metadata: tuple[str | None, ...] = ()
+    listed_by: str | None = None
 
 
 def entries(source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequence[str] = ()) -> Iterator[Entry]:
@@ -47,7 +50,7 @@ def entries(source: str, uri_column: str = URI_COLUMN, metadata_columns: Sequenc
                 f"{source}: a line has no text in the column {uri_column!r}, only in {', '.join(map(str, row))}; "
                 "name the column that holds URIs: --uri_column=NAME"
             )
-        yield Entry(uri, tuple(_text(row.get(name)) for name in metadata_columns))
+        yield Entry(uri, tuple(_text(row.get(name)) for name in metadata_columns), _text(row.get(LISTED_BY)))
 
 
 def lists_of(source: str) -> list[str]:
@@ -63,12 +66,7 @@ def lists_of(source: str) -> list[str]:
 def columns(source: str) -> list[str]:
     """The names of a list's columns; none of a text file."""
     if source.startswith(QUERY):
-        from google.cloud import bigquery
-
-        job = bigquery.Client().query(
-            source.removeprefix(QUERY), job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
-        )
-        return [field.name for field in job.schema]
+        return bigquery.columns(source.removeprefix(QUERY))
     with contextlib.closing(_rows(source)) as rows:
         first = next(rows, {})
     return [] if isinstance(first, str) else list(first)
@@ -76,7 +74,7 @@ def columns(source: str) -> list[str]:
 
 def _rows(source: str) -> Generator[dict[str, Any] | str, None, None]:
     if source.startswith(QUERY):
-        yield from _query_rows(source.removeprefix(QUERY))
+        yield from bigquery.rows(source.removeprefix(QUERY))
         return
     with storage.open_binary(storage.normalise(source)) as file:
         if source.endswith(".parquet"):
@@ -114,13 +112,6 @@ def _parquet_rows(file: Any, source: str) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
     except pa.ArrowInvalid as problem:
         raise errors.UsageError(f"{source} is not Parquet: {problem}") from problem
-
-
-def _query_rows(query: str) -> Iterator[dict[str, Any]]:
-    from google.cloud import bigquery
-
-    for row in bigquery.Client().query(query).result(page_size=10_000):
-        yield dict(row.items())
 
 
 def _text(value: Any) -> str | None:

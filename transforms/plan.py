@@ -140,7 +140,7 @@ def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -
         elif before is not None and before.status == runs.DEAD:
             counts["unchanged_dead"] += 1
     for before in done.values():
-        if before.clip_id not in listed and before.status not in runs.GONE and before.listed_by in policy.inputs:
+        if before.clip_id not in listed and _goes(before, policy):
             counts["deleted"] += 1
             yield Gone("gone", runs.gone_row(before, dropped=policy.drop_deleted))
     count("plan_work_in", len(clips))
@@ -149,3 +149,9 @@ def _decide(partition: tuple[int, dict[str, Iterable[Batch]]], policy: Policy) -
     count("plan_work_repeated", len(clips) - len(listed))
     count("plan_work_deleted", counts["deleted"])
     yield Decided("tally", dict(counts))
+
+
+def _goes(done: runs.Done, policy: Policy) -> bool:
+    """Whether a clip that is not listed is to be recorded as gone: once, and once more to drop it after all."""
+    recorded = runs.GONE if not policy.drop_deleted else (runs.DROPPED,)
+    return done.listed_by in policy.inputs and done.status not in recorded

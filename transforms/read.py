@@ -22,8 +22,8 @@ from transforms import allocator, errors, storage
 from transforms.dead_letters import DEAD, Failures, Letter
 from transforms.metrics import count, measure
 from transforms.records import Clip, DeadLetter, FetchedClip
-from transforms.stores.base import check
-from transforms.stores.https import HttpsAccess
+from transforms.stores.base import Object, check
+from transforms.stores.https_access import HttpsAccess
 
 STAGE = "ReadClips"
 THREADS = 16  # of one process
@@ -60,6 +60,7 @@ def fetch(clip: Clip, max_bytes: int | None = None, http: HttpsAccess = storage.
       SourceError: it is gone, has changed since it was listed, is too large, or cannot be read.
       AccessError: permission or environment trouble.
     """
+    check(Object(clip.uri, clip.num_bytes, clip.source_version), clip.source_version, max_bytes)
     is_small = clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
     if is_small:
         buffer = io.BytesIO()

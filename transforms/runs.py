@@ -6,6 +6,7 @@
 Without _SUCCESS a run does not exist for readers.
 """
 
+import concurrent.futures
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -16,9 +17,9 @@ from transforms import errors, storage
 from transforms.records import Batch, Row
 
 SUCCESS_FILE, MANIFEST_FILE = "_SUCCESS", "manifest.json"
+THREADS = 16  # that read manifests: a run a night makes hundreds in a year
 
 Manifest = dict[str, Any]
-
 
 EMBEDDED, DEAD, DELETED, DROPPED = "embedded", "dead", "deleted", "dropped"  # status in the index
 GONE = (DELETED, DROPPED)
@@ -78,30 +79,27 @@ def publish(directory: str, manifest: Manifest) -> Manifest:
     Raises:
       CommitError: another attempt has committed this run_id.
     """
-    content = json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    if not storage.create_exclusively(storage.join(directory, SUCCESS_FILE), content):
-        content = storage.read_bytes(storage.join(directory, SUCCESS_FILE))
-        held: Manifest = json.loads(content)
-        if held["attempt_id"] != manifest["attempt_id"]:
-            raise errors.CommitError(
-                f"run_id {held['run_id']} was committed by another execution at {held['finished_at']}; "
-                "nothing of this one counts. Leave --run_id out, or choose another"
-            )
-        manifest = held
-    storage.write_bytes(storage.join(directory, MANIFEST_FILE), content)
-    return manifest
+    storage.create_exclusively(storage.join(directory, SUCCESS_FILE), _content(manifest))
+    held = _held(directory, manifest) or manifest
+    storage.write_bytes(storage.join(directory, MANIFEST_FILE), _content(held))
+    return held
+
+
+def refuse(directory: str, manifest: Manifest) -> None:
+    """Leaves the manifest of a run that must not be committed, for people and tools.
+
+    Raises:
+      CommitError: another attempt has committed this run_id.
+    """
+    _held(directory, manifest)
+    storage.write_bytes(storage.join(directory, MANIFEST_FILE), _content(manifest))
 
 
 def committed(dataset: str) -> list[Run]:
     """All committed runs, oldest first."""
     found = storage.matches(storage.join(storage.literal(dataset), "run=*", SUCCESS_FILE))
-    runs = [
-        Run(
-            success.uri.removesuffix(f"/{SUCCESS_FILE}"),
-            json.loads(storage.read_bytes(success.uri)),
-        )
-        for success in found
-    ]
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        runs = list(pool.map(_read, [success.uri for success in found]))
     return sorted(runs, key=lambda run: (run.manifest["finished_at"], run.manifest["run_id"]))
 
 
@@ -157,3 +155,22 @@ def gone_row(done: Done, *, dropped: bool) -> Row:
         "num_patches": 0,
         "duration_s": 0.0,
     }
+
+
+def _read(success: str) -> Run:
+    return Run(success.removesuffix(f"/{SUCCESS_FILE}"), json.loads(storage.read_bytes(success)))
+
+
+def _held(directory: str, manifest: Manifest) -> Manifest | None:
+    """The manifest under which this attempt has committed the run; None if nobody has."""
+    held = manifest_of(directory)
+    if held is not None and held["attempt_id"] != manifest["attempt_id"]:
+        raise errors.CommitError(
+            f"run_id {held['run_id']} was committed by another execution at {held['finished_at']}; "
+            "nothing of this one counts. Leave --run_id out, or choose another"
+        )
+    return held
+
+
+def _content(manifest: Manifest) -> bytes:
+    return json.dumps(manifest, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")

@@ -57,6 +57,8 @@ _SOURCE = (
     ),
 )
 
+_LISTED_BY = Field("listed_by", "string", "the input that named the clip", optional=True)
+
 CLIP_FIELDS = (
     _CLIP_ID,
     *_SOURCE,
@@ -108,6 +110,7 @@ PATCH_FIELDS = (
 DEAD_LETTER_FIELDS = (
     _CLIP_ID,
     *_SOURCE,
+    _LISTED_BY,
     Field("stage", "string", "transform the clip died in"),
     Field("code", "string", "kind of trouble, a stable word"),
     Field("message", "string", "what happened and what to do"),
@@ -119,7 +122,7 @@ DEAD_LETTER_FIELDS = (
 INDEX_FIELDS = (
     _CLIP_ID,
     *_SOURCE,
-    Field("listed_by", "string", "the input that named the clip", optional=True),
+    _LISTED_BY,
     Field("pipeline_version", "string", "settings it was processed with"),
     Field("status", "string", "embedded, dead, deleted (its source is gone, its row stays) or dropped"),
     Field("code", "string", "of the dead letter", optional=True),

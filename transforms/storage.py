@@ -14,7 +14,7 @@ from transforms import errors
 from transforms.stores import https
 from transforms.stores.base import Object, Store
 from transforms.stores.gcs import GcsStore
-from transforms.stores.https import HttpsAccess
+from transforms.stores.https_access import HttpsAccess
 from transforms.stores.local import LocalStore
 from transforms.stores.others import BeamStore
 

@@ -3,10 +3,8 @@
 import logging
 import os
 import time
-import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
@@ -15,44 +13,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import logs, runs
 from transforms.metrics import count
 from transforms.records import Row
-from transforms.schemas import Field
 from transforms.wiring import Rows
-from transforms.writers import FileWriter, WrittenFile
+from transforms.writers import MAX_FILE_ROWS, FileWriter, Table, WrittenFile
 
 STAGE = "WriteRows"
 LOGGED = ("clips", "patches")  # the other kinds' lines are for debugging
-MAX_FILE_ROWS = 50_000  # of clips: 400 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One kind of row and how it is written.
-
-    Attributes:
-      kind: clips, patches, dead_letters or index; the files' names start with it.
-      file_format: a key of `writers.ENCODERS`.
-      fields: its columns.
-      directory: of the run.
-      class_names: for the file's metadata.
-    """
-
-    kind: str
-    file_format: str
-    fields: Sequence[Field]
-    directory: str
-    class_names: Sequence[str] = ()
-
-    def open(self) -> FileWriter:
-        """Starts a file under a name of its own: a bundle that runs twice leaves two files and reports one."""
-        name = f"{self.kind}-{uuid.uuid4().hex[:12]}"
-        return FileWriter(
-            self.directory,
-            name,
-            kind=self.kind,
-            file_format=self.file_format,
-            fields=self.fields,
-            class_names=self.class_names,
-        )
 
 
 class WriteRows(beam.PTransform):

@@ -4,7 +4,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms import schemas, warehouse
+from transforms import schemas, staging, warehouse
 from transforms.metrics import count
 from transforms.records import Row
 from transforms.warehouse import WarehouseTable
@@ -48,7 +48,7 @@ class WriteBigQuery(beam.PTransform):
 
 
 def _prepare(table: WarehouseTable) -> str:
-    warehouse.prepare(table)
+    staging.prepare(table)
     return table.staging
 
 
@@ -58,6 +58,6 @@ def _checked(row: Row, table: WarehouseTable, _ready: str) -> Row:
 
 
 def _count(table: WarehouseTable, _ready: str, *_jobs: Any) -> WrittenFile:
-    num_rows = warehouse.count(table)
+    num_rows = staging.count(table)
     count("write_bigquery_out", num_rows)
     return WrittenFile(table.kind, warehouse.FORMAT, f"{warehouse.FORMAT}:{table.name}", num_rows, 0)

@@ -7,10 +7,13 @@ the manifest names the files that count.
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import engine, schemas, storage
@@ -18,6 +21,7 @@ from transforms.records import Row
 from transforms.schemas import Field
 from transforms.stopwatch import measure
 
+MAX_FILE_ROWS = 50_000  # of clips: 400 MB
 GROUP_ROWS = 2048  # of a Parquet row group or an encoder call: 20 MB of clip rows
 
 
@@ -53,6 +57,13 @@ def outputs_of(files: Iterable[WrittenFile]) -> list[dict[str, Any]]:
     ]
 
 
+def parquet_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
+    """Parquet with zstd and compliant nesting, as all of ours is."""
+    # Random mantissas do not repeat: dictionaries would only cost time.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_compliant_nested_type=True, use_dictionary=texts)
+
+
 class Encoder(Protocol):
     """Appends groups of rows to a local file."""
 
@@ -64,22 +75,14 @@ class Encoder(Protocol):
 
 
 class ParquetEncoder:
-    """Parquet with zstd, compliant nesting and class names in the schema."""
+    """Parquet with class names in the schema."""
 
     suffix = ".parquet"
 
     def __init__(self, path: str, fields: Sequence[Field], class_names: Sequence[str]) -> None:
         self._fields = fields
         self._schema = schemas.arrow_schema(fields, class_names)
-        # Random mantissas do not repeat: dictionaries would only cost time.
-        texts = [field.name for field in fields if field.kind == "string"]
-        self._writer = pq.ParquetWriter(
-            path,
-            self._schema,
-            compression="zstd",
-            use_compliant_nested_type=True,
-            use_dictionary=texts,
-        )
+        self._writer = parquet_writer(path, self._schema)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Appends a row group."""
@@ -172,14 +175,14 @@ class FileWriter:
             self._flush()
 
     def close(self) -> WrittenFile:
-        """Completes and publishes the file."""
-        self._flush()
-        with measure("encode"):
-            self._encoder.close()
-        num_bytes = self._path.stat().st_size
-        with measure("publish", num_bytes):
-            storage.publish(str(self._path), self._uri)
-        self._scratch.cleanup()
+        """Completes and publishes the file; whatever happens, nothing is left on this machine."""
+        with self._scratch:
+            self._flush()
+            with measure("encode"):
+                self._encoder.close()
+            num_bytes = self._path.stat().st_size
+            with measure("publish", num_bytes):
+                storage.publish(str(self._path), self._uri)
         return WrittenFile(self._kind, self._format, self._uri, self.num_rows, num_bytes)
 
     def _flush(self) -> None:
@@ -192,3 +195,34 @@ class FileWriter:
         """Forgets the file."""
         self._encoder.close()
         self._scratch.cleanup()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One kind of row and how it is written.
+
+    Attributes:
+      kind: clips, patches, dead_letters or index; the files' names start with it.
+      file_format: a key of `ENCODERS`.
+      fields: its columns.
+      directory: of the run.
+      class_names: for the file's metadata.
+    """
+
+    kind: str
+    file_format: str
+    fields: Sequence[Field]
+    directory: str
+    class_names: Sequence[str] = ()
+
+    def open(self) -> FileWriter:
+        """Starts a file under a name of its own: a bundle that runs twice leaves two files and reports one."""
+        name = f"{self.kind}-{uuid.uuid4().hex[:12]}"
+        return FileWriter(
+            self.directory,
+            name,
+            kind=self.kind,
+            file_format=self.file_format,
+            fields=self.fields,
+            class_names=self.class_names,
+        )

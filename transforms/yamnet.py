@@ -172,5 +172,5 @@ def _blocks(batch: Sequence[Array]) -> Iterator[tuple[int, int, Array]]:
 
 
 def block_size(num_patches: int) -> int:
-    """Patches in the block that `num_patches` <= 32 run in: a power of two."""
-    return 1 << (num_patches - 1).bit_length()
+    """Patches in the block that `num_patches` <= 32 run in: a power of two; fewer than 4 oneDNN rounds otherwise."""
+    return max(4, 1 << (num_patches - 1).bit_length())

@@ -32,6 +32,8 @@ class Effort(NamedTuple):
       growth: runs of few and of many clips, for the time per clip of the one over the other.
       recordings: names, seconds, sample rates and channels of long recordings, for memory.
       process_clips: clips of 10 s in a run of two processes; 0 leaves processes out.
+      overlap: clips of the smaller and the larger runs from a bucket, and how often they are measured.
+      planning_clips: clips in a bucket that has not changed since the last night; each number is measured.
       precisions: of ours.
     """
 
@@ -41,6 +43,8 @@ class Effort(NamedTuple):
     recordings: tuple[tuple[str, float, int, int], ...] = ()
     process_clips: int = 0
     process_repetitions: int = 1
+    overlap: tuple[int, int, int] | None = None
+    planning_clips: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ("float32", "bfloat16")
 
 
@@ -62,12 +66,16 @@ DEFAULT = Effort(
     recordings=(("1 h", HOUR_S, 44_100, 2), ("10 h", 10 * HOUR_S, 16_000, 1)),
     process_clips=256,
     process_repetitions=3,
+    overlap=(16, 112, 3),
+    planning_clips=(200_000,),
 )
 EFFORTS = {
     # For the test of this benchmark: every figure that is had in a second or two.
     "tiny": Effort(
         contests=(Contest(1, "flac", 16, 64),),
         tiny=tiny_clips(128, 1),
+        overlap=(2, 4, 1),
+        planning_clips=(1000,),
         precisions=("float32",),
     ),
     "quick": Effort(
@@ -81,5 +89,7 @@ EFFORTS = {
         contests=tuple(contest._replace(repetitions=8) for contest in DEFAULT.contests),
         process_clips=512,
         process_repetitions=5,
+        overlap=(16, 112, 6),
+        planning_clips=(200_000, 1_000_000),
     ),
 }

@@ -35,6 +35,16 @@ def embed(folder: str, output: str, *, num_workers: int = 1, **settings: Any) ->
     flags = ["--runner=FnApiRunner"]
     if num_workers > 1:
         flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
+    code, stages = run_and_time(options, flags)
+    written = times(output)
+    rows, expected = sum(map(len, written)), sum(1 for _ in Path(folder).iterdir())
+    if code or rows != expected:
+        raise RuntimeError(f"{rows} rows of {expected} clips, exit code {code}")
+    return {"rows": rows, "stages": stages, "times": written}
+
+
+def run_and_time(options: EmbedOptions, flags: list[str]) -> tuple[int, dict[str, float]]:
+    """Runs the command; its exit code, and the seconds of every stage."""
     with _results() as results, contextlib.redirect_stdout(io.StringIO()):
         code = run.embed(options, flags)
     found = results[-1].metrics().query(MetricsFilter().with_namespace(NAMESPACE))["distributions"]
@@ -43,11 +53,7 @@ def embed(folder: str, output: str, *, num_workers: int = 1, **settings: Any) ->
         if (name := metric.key.metric.name).endswith(_SUFFIX):
             stage = name.removesuffix(_SUFFIX)
             stages[stage] = stages.get(stage, 0.0) + metric.committed.sum / 1e6
-    written = times(output)
-    rows, expected = sum(map(len, written)), sum(1 for _ in Path(folder).iterdir())
-    if code or rows != expected:
-        raise RuntimeError(f"{rows} rows of {expected} clips, exit code {code}")
-    return {"rows": rows, "stages": stages, "times": written}
+    return code, stages
 
 
 def times(output: str) -> list[list[float]]:

@@ -11,6 +11,7 @@ THROUGHPUT_BARS = {
     "amx": {"float32": {"10 s FLAC": 1.4, "10 s WAV": 1.6}, "bfloat16": {"10 s FLAC": 2.4, "10 s WAV": 3.2}},
     "avx512_bf16": {"float32": {"10 s FLAC": 1.35, "10 s WAV": 1.45}, "bfloat16": {"10 s FLAC": 1.9, "10 s WAV": 2.3}},
 }
+OVERLAP = "clips/s from a bucket that takes 50 ms an object, over one that does not"
 AT_LEAST, AT_MOST = ">=", "<="
 QUIET = 0.97  # of the wall time that a process must have been running for its times to be trusted
 
@@ -30,6 +31,14 @@ def bars(results: Results) -> list[dict[str, Any]]:
         rows.append(("worker memory, GB", found["clips_of_10_s_mb"] / 1e3, AT_MOST, 1.0))
         longest = list(found["recording_adds_mb"])[-1]
         rows.append((f"a recording of {longest} adds, MB", found["recording_adds_mb"][longest], AT_MOST, 256))
+    if found := results.get("overlap"):
+        rows.append((OVERLAP, found["throughput_ratio"]["median"], AT_LEAST, 0.9))
+        undisturbed = found["throughput_ratio_undisturbed"]["median"]
+        rows.append(("the same by processor time and waiting", undisturbed, AT_LEAST, 0.9))
+    for found in results["planning"]:
+        if found["clips"] == 200_000:
+            rows.append(("seconds of a night of 200,000 unchanged clips", found["seconds"], AT_MOST, 30))
+            rows.append(("its memory, GB", found["peak_mb"] / 1e3, AT_MOST, 1.0))
     if found := results.get("growth"):
         rows.append(("time per clip, largest over smallest run", found["ratio"], AT_MOST, 1.1))
     for name, precision, ours in _ours(results):
@@ -48,7 +57,19 @@ def bars(results: Results) -> list[dict[str, Any]]:
 
 def markdown(results: Results) -> str:
     """The whole report."""
-    sections = [_machine, _bars, _contests, _stages, _network, _processes, _memory, _encoder, _growth, _accuracy]
+    sections = [
+        _machine,
+        _bars,
+        _contests,
+        _stages,
+        _network,
+        _processes,
+        _memory,
+        _storage,
+        _encoder,
+        _growth,
+        _accuracy,
+    ]
     return "\n\n".join(text for section in sections if (text := section(results))) + "\n"
 
 
@@ -201,6 +222,31 @@ def _memory(results: Results) -> str:
         rows += [("two processes: worker", mb) for mb in two["workers"]]
     shown = [(name, f"{mb:.0f}", f"{mb - found['tensorflow_import_mb']:+.0f}") for name, mb in rows]
     return "## Memory\n\n" + table(("peak resident size", "MB", "over TensorFlow's import"), shown)
+
+
+def _storage(results: Results) -> str:
+    tables = []
+    if found := results.get("overlap"):
+        rows = [
+            (name, ranged(found[f"{word}_ms"]), ranged(found[f"{word}_wait_ms"]), *left)
+            for name, word, left in (
+                ("at once", "fast", ("1", "1")),
+                (
+                    "after 50 ms",
+                    "slow",
+                    (ranged(found["throughput_ratio"], 2), ranged(found["throughput_ratio_undisturbed"], 2)),
+                ),
+            )
+        ]
+        head = ("10 s FLAC from a bucket", "ms a clip", "of waiting", "throughput", "by processor time and waiting")
+        tables.append(table(head, rows))
+    if results["planning"]:
+        rows = [
+            (f"{night['clips']:,}", *(f"{night[key]:.0f}" for key in ("seconds", "cpu_seconds", "peak_mb")))
+            for night in results["planning"]
+        ]
+        tables.append(table(("clips of a night without changes", "s", "processor s", "peak MB"), rows))
+    return "\n\n".join(["## Storage", *tables]) if tables else ""
 
 
 def _encoder(results: Results) -> str:

@@ -18,6 +18,8 @@ import clips
 import contests
 import machine
 import memory
+import overlap
+import planning
 import processes
 import report
 import stages
@@ -73,6 +75,10 @@ def measure(scratch: Path, effort: Effort, peer_model: str) -> dict[str, Any]:
             for name, seconds, rate_hz, num_channels in effort.recordings
         }
         results["memory"] = memory.measure(ten_seconds, recordings, processes=bool(effort.process_clips))
+    if effort.overlap:
+        few, many, repetitions = effort.overlap
+        results["overlap"] = overlap.measure(scratch, few=few, many=many, repetitions=repetitions)
+    results["planning"] = [planning.measure(num_clips) for num_clips in effort.planning_clips]
     results["took_s"] = (datetime.datetime.now(datetime.timezone.utc) - started).total_seconds()
     return results
 

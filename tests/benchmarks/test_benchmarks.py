@@ -28,6 +28,11 @@ def test_the_smallest_benchmark_measures_and_reports(tmp_path: Path) -> None:
     assert ours["over_naive"]["median"] == pytest.approx(naive["wall_ms"]["median"] / ours["wall_ms"]["median"])
     assert results["gflops"]["tensorflow_float32"] > 1
     assert 0 < results["start_up"]["first_row_s"] < results["start_up"]["end_s"]
+    slow, fast = (results["overlap"][f"{word}_ms"]["median"] for word in ("slow", "fast"))
+    assert results["overlap"]["throughput_ratio"]["median"] == pytest.approx(fast / slow)
+    (night,) = results["planning"]
+    assert night["clips"] == 1000
+    assert 0 < night["cpu_seconds"] < night["seconds"]
     assert all(set(bar) == {"figure", "value", "sense", "bound", "met"} for bar in results["bars"])
     report = (tmp_path / "results.md").read_text()
     assert report.strip() == done.stdout.strip()

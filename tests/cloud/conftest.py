@@ -1,16 +1,27 @@
 """Google Cloud on loopback, with the product unpatched in this process."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-import sounds
+from bigquery_tables import DATASET, Tables
 
 from pipeline import run
 from pipeline.options import EmbedOptions
 from tests.servers import bigquery
+from tests.servers.bigquery_faults import faulty_bigquery
 from tests.servers.cloud import Cloud, google_cloud
+from tests.servers.faults import Faults
 from transforms.stores import gcs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever talks to BigQuery needs it."""
+    needs = pytest.mark.needs(bigquery.unavailable())
+    for item in items:
+        if "all_bigquery_faults" in getattr(item, "fixturenames", ()):
+            item.add_marker(needs)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +40,25 @@ def cloud(services: Cloud) -> Iterator[Cloud]:
     assert not services.refused, "the product asked a host that it should not need"
 
 
+@pytest.fixture(scope="session")
+def all_bigquery_faults(services: Cloud) -> Iterator[Faults]:
+    with faulty_bigquery(services) as faults:
+        yield faults
+
+
+@pytest.fixture
+def tables(all_bigquery_faults: Faults, cloud: Cloud) -> Iterator[Tables]:
+    """An empty dataset of BigQuery."""
+    from google.cloud import bigquery as library
+
+    all_bigquery_faults.clear()
+    with contextlib.closing(library.Client()) as client:
+        client.create_dataset(DATASET, exists_ok=True)
+        yield Tables(client, all_bigquery_faults)
+        all_bigquery_faults.clear()
+        client.delete_dataset(DATASET, delete_contents=True)
+
+
 @pytest.fixture
 def embed(model_directory: str) -> Callable[..., int]:
     """Runs the command and returns its exit code."""
@@ -37,8 +67,3 @@ def embed(model_directory: str) -> Callable[..., int]:
         return run.embed(EmbedOptions(input=tuple(inputs), output=output, model=model_directory, **settings), beam)
 
     return call
-
-
-def clip(number: int, version: int = 0) -> bytes:
-    """A short clip; the bytes of every number and version differ."""
-    return sounds.sound_file(sounds.noise(0.2 + 0.01 * (number % 7), 16_000, seed=1000 * version + number))

@@ -20,7 +20,7 @@ def write(path: Path, seed: int, duration_s: float = 1.0) -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path, embed: Embed) -> str:
-    """Three nights: clips 0 to 4; then 1 is another, 2 is broken and 3 is gone; then 4 is gone and dropped."""
+    """Three nights: clips 0 to 4; then 1 is another, 2 is broken, and 3 is gone and dropped; then 4 is gone."""
     clips = tmp_path / "clips"
     clips.mkdir()
     for number in range(5):
@@ -29,9 +29,9 @@ def dataset(tmp_path: Path, embed: Embed) -> str:
     write(clips / "1.wav", 11, 2.0)
     (clips / "2.wav").write_bytes(b"broken")
     (clips / "3.wav").unlink()
-    embed([f"{clips}/*.wav"], rows="both")
-    (clips / "4.wav").unlink()
     embed([f"{clips}/*.wav"], rows="both", drop_deleted=True)
+    (clips / "4.wav").unlink()
+    embed([f"{clips}/*.wav"], rows="both")
     return str(tmp_path / "dataset")
 
 
@@ -41,7 +41,7 @@ def names_and_durations(uri: str) -> dict[str, float]:
 
 
 def test_the_newest_row_of_each_clip_counts(dataset: str) -> None:
-    assert names_and_durations(dataset) == {"0": 1.0, "1": 2.0, "2": 1.0, "3": 1.0}
+    assert names_and_durations(dataset) == {"0": 1.0, "1": 2.0, "2": 1.0, "4": 1.0}
     opened = Dataset.open(dataset)
     assert len(opened) == 4
     assert len(opened.table(kind="patches")) == 2 + 4 + 2 + 2

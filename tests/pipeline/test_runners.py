@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import dataflow, runners
 from pipeline.options import EmbedOptions
+from tests.servers.processes import free_port
 from transforms import errors, model_store
 
 pytestmark = pytest.mark.slow
@@ -15,7 +16,8 @@ DATAFLOW = [
     "--runner=DataflowRunner", "--project=my-project", "--region=us-east1", "--temp_location=gs://out/tmp",
     "--sdk_container_image=us-docker.pkg.dev/p/r/i:1", "--max_num_workers=9",
 ]  # fmt: skip
-FLINK = ["--runner=FlinkRunner", "--flink_master=localhost:8081"]
+SPARK = ["--runner=SparkRunner", "--environment_config=image"]
+PORTABLE = ["--runner=PortableRunner"]
 
 
 def prepare(*flags: str, **settings: object) -> runners.Runner:
@@ -34,17 +36,22 @@ def test_without_a_name_the_local_runner_is_named() -> None:
     [
         (["--runner=DaskRunner"], {}, "DaskRunner gives wrong results.*use FnApiRunner"),
         (["--save_main_session"], {}, "--save_main_session.*leave it out"),
-        (FLINK, {"precision": "auto"}, "--precision=auto measures this machine.*take float32"),
+        (SPARK, {"precision": "auto"}, "--precision=auto measures this machine.*take float32"),
         (["--streaming"], {}, "--streaming.*leave it out"),
-        (FLINK, {"output": "out"}, r"--output=out is on this machine.*gs://.*--shared_filesystem"),
-        (FLINK, {"input": ("gs://in/*", "/in/*.wav")}, r"--input=/in/\*.wav is on this machine"),
-        (FLINK, {"input": ("@/lists/a.csv",)}, "--input=@/lists/a.csv is on this machine"),
-        (FLINK, {"model": "/models/mine"}, "the model /models/mine is on this machine.*model fetch --output gs://"),
+        (SPARK, {"output": "out"}, r"--output=out is on this machine.*gs://.*--shared_filesystem"),
+        (SPARK, {"input": ("gs://in/*", "/in/*.wav")}, r"--input=/in/\*.wav is on this machine"),
+        (SPARK, {"input": ("@/lists/a.csv",)}, "--input=@/lists/a.csv is on this machine"),
+        (SPARK, {"model": "/models/mine"}, "the model /models/mine is on this machine.*model fetch --output gs://"),
         (
-            [*FLINK, "--environment_type=EXTERNAL"],
+            ["--runner=SparkRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"],
             {"model": model_store.default_directory()},
             "the model .* is on this",
         ),
+        (["--runner=SparkRunner"], {}, "--environment_config=IMAGE is missing.*deploy/Dockerfile"),
+        (["--runner=SparkRunner", "--environment_type=EXTERNAL"], {}, "--environment_config=HOST:PORT is missing"),
+        (["--runner=SparkRunner", "--environment_type=PROCESS"], {}, '--environment_config={"command": PROGRAM} is'),
+        ([*PORTABLE, "--environment_type=LOOPBACK"], {}, "--job_endpoint=HOST:PORT is missing"),
+        ([*PORTABLE, "--environment_type=LOOPBACK", "--job_endpoint=8099"], {}, "=8099: .*HOST:PORT is needed"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_cure(flags: list[str], settings: dict[str, object], words: str) -> None:
@@ -52,17 +59,29 @@ def test_what_cannot_work_is_refused_with_the_cure(flags: list[str], settings: d
         prepare(*flags, **settings)
 
 
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    nobody = f"localhost:{free_port()}"
+    with pytest.raises(errors.UsageError, match=f"--job_endpoint={nobody}: no job server answers"):
+        prepare(*PORTABLE, "--environment_type=LOOPBACK", f"--job_endpoint={nobody}")
+    with pytest.raises(errors.UsageError, match=f"--flink_master=http://{nobody}: no Flink answers there"):
+        prepare("--runner=FlinkRunner", "--environment_type=LOOPBACK", f"--flink_master={nobody}")
+
+
 @pytest.mark.parametrize(
     ("flags", "settings"),
     [
-        (FLINK, {}),
+        (SPARK, {}),
         (DATAFLOW, {}),
         ([*DATAFLOW, "--autoscaling_algorithm=NONE", "--num_workers=5"], {}),
         (["--runner=apache_beam.runners.DataflowRunner", *DATAFLOW[1:]], {"model": model_store.default_directory()}),
-        (FLINK, {"input": ("bq:SELECT uri FROM t",)}),
-        (FLINK, {"model": model_store.default_directory()}),
-        (["--runner=PortableRunner", "--environment_type=LOOPBACK"], {"output": "out", "model": "/models/mine"}),
-        ([*FLINK, "--environment_type=EXTERNAL"], {"output": "/nfs/out", "model": "/nfs/m", "shared_filesystem": True}),
+        (SPARK, {"input": ("bq:SELECT uri FROM t",)}),
+        (SPARK, {"model": model_store.default_directory()}),
+        (["--runner=SparkRunner", "--environment_type=LOOPBACK"], {"output": "out", "model": "/models/mine"}),
+        (["--runner=FlinkRunner"], {"output": "out", "model": "/models/mine"}),
+        (
+            ["--runner=SparkRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"],
+            {"output": "/nfs/out", "model": "/nfs/m", "shared_filesystem": True},
+        ),
     ],
 )
 def test_what_can_work_on_many_machines_passes(flags: list[str], settings: dict[str, object]) -> None:

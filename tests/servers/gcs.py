@@ -37,10 +37,10 @@ class GcsStore:
         """Create a bucket, unless it is there; names have 3 characters or more, as in the cloud."""
         self._call("POST", "/storage/v1/b?project=test", json.dumps({"name": name}).encode(), 409)
 
-    def write(self, uri: str, data: bytes) -> int:
-        """Write an object and return its generation."""
+    def write(self, uri: str, data: bytes, encoding: str | None = None) -> int:
+        """Write an object, stored as it is under a content encoding, and return its generation."""
         bucket, name = split_uri(uri)
-        query = urlencode({"uploadType": "media", "name": name})
+        query = urlencode({"uploadType": "media", "name": name} | ({"contentEncoding": encoding} if encoding else {}))
         made = json.loads(self._call("POST", f"/upload/storage/v1/b/{bucket}/o?{query}", data))
         return int(made["generation"])
 

@@ -89,7 +89,7 @@ class GeneratedBucket:
             "generation": self._generation,
             "metageneration": "1",
             "size": str(len(data)),
-            "crc32c": _crc32c(data),
+            "crc32c": crc32c(data),
             "updated": _UPDATED,
             "timeCreated": _UPDATED,
             "mediaLink": f"https://{PUBLIC_HOST}/download/storage/v1/{where}?alt=media",
@@ -100,7 +100,7 @@ class GeneratedBucket:
         headers = (
             ("Content-Type", "application/octet-stream"),
             ("X-Goog-Generation", self._generation),
-            ("X-Goog-Hash", f"crc32c={_crc32c(data)}"),
+            ("X-Goog-Hash", f"crc32c={crc32c(data)}"),
         )
         if not (part := _RANGE.match(wanted)):
             return Response(200, headers, data)
@@ -117,7 +117,7 @@ def bucket_of(request: Request) -> str:
     return unquote(rest.split("/", 1)[0]) if found else ""
 
 
-def _crc32c(data: bytes) -> str:
+def crc32c(data: bytes) -> str:
     import google_crc32c
 
     return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()

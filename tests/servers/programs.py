@@ -1,4 +1,8 @@
-"""Programs that run as long as a test needs them, each with a log of its own and all that it started."""
+"""Programs that run as long as a test needs them, each with a log of its own, and all that they start.
+
+Beam's boot program puts its workers into process groups of their own, and some outlive what started them. So all have a
+variable in their environment by which they are found when the test ends.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +20,28 @@ from pathlib import Path
 READY_S = 60.0
 STOP_S = 15.0
 TAIL_BYTES = 3000
+_MARK = "YAMNET_BEAM_TEST_PROGRAMS"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program, which leads the group of all processes that it starts."""
+    """A running program."""
 
     name: str
     log: Path
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
-        """Send the program SIGKILL; what it started lives on."""
+        """Send it SIGKILL; what it started lives on."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """End the program and all that it started."""
+        """Ask it to end, and end it if it does not."""
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.kill()
 
     @property
     def tail(self) -> str:
@@ -48,10 +51,17 @@ class Program:
 
 @dataclass(slots=True)
 class Programs:
-    """Programs that end together; their logs are in `folder`."""
+    """Programs that end together.
+
+    Attributes:
+      folder: of their logs and whatever else they write.
+      running: in the order in which they were started.
+      keep_logs: whether the folder is to stay.
+    """
 
     folder: Path
     running: list[Program] = field(default_factory=list)
+    keep_logs: bool = False
 
     def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Program:
         """Start a program.
@@ -63,9 +73,8 @@ class Programs:
         """
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, start_new_session=True
-            )
+            marked = {**os.environ, **(env or {}), _MARK: str(self.folder)}
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=marked, start_new_session=True)
         program = Program(name, log, process)
         self.running.append(program)
         return program
@@ -86,24 +95,43 @@ class Programs:
                 raise RuntimeError(f"{needed[-1].name} is not ready:\n{logs}")
             time.sleep(0.1)
 
+    def cpu_s(self) -> float:
+        """Return the processor time of all processes that live, with that of their children that have ended."""
+        ticks = 0
+        for environment in self._environments():
+            with contextlib.suppress(OSError):
+                ticks += sum(map(int, (environment.parent / "stat").read_text().rsplit(")", 1)[1].split()[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        """End all programs, the last first, which may need the others to end well; then all that they left behind."""
+        while self.running:
+            self.running.pop().stop()
+        for environment in self._environments():
+            with contextlib.suppress(OSError):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+
+    def _environments(self) -> Iterator[Path]:
+        """Those in /proc of all processes that were started here, by whomever."""
+        mark = f"{_MARK}={self.folder}".encode()
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):  # it has ended, or is another user's
+                if mark in environment.read_bytes().split(b"\0"):
+                    yield environment
+
 
 @contextlib.contextmanager
 def programs(name: str) -> Iterator[Programs]:
-    """Run programs until the context ends; if it ends with an error, their logs stay, and stderr says where."""
-    folder = Path(tempfile.mkdtemp(prefix=f"yamnet-beam-{name}-"))
-    started = Programs(folder)
+    """Run programs until the context ends; if it ends with an error, or on request, their logs stay."""
+    started = Programs(Path(tempfile.mkdtemp(prefix=f"yamnet-beam-{name}-")))
     try:
         yield started
     except BaseException:
-        print(f"the logs of {name} are in {folder}")
+        started.keep_logs = True
         raise
-    else:
-        _stop(started)
-        shutil.rmtree(folder)
     finally:
-        _stop(started)
-
-
-def _stop(started: Programs) -> None:
-    while started.running:  # the last first: it may need the others to end well
-        started.running.pop().stop()
+        started.stop()
+        if started.keep_logs:
+            print(f"the logs of {name} are in {started.folder}")
+        else:
+            shutil.rmtree(started.folder, ignore_errors=True)

@@ -176,6 +176,18 @@ def test_the_second_execution_of_a_run_id_loses_and_says_so(run, files):
     assert names(run) == before
 
 
+@pytest.mark.parametrize("max_failure_ratio", [0.5, 0.0])
+def test_an_execution_that_comes_second_takes_its_files_along(run, files, max_failure_ratio):
+    first = commit(run, files, COUNTS)
+    before = names(run)
+    second = dataclasses.replace(run, attempt_id="second", max_failure_ratio=max_failure_ratio)  # 0: it is refused, too
+    own = [write(run, f"{file.kind}-of-the-second", file.kind, file.file_format, file.num_rows) for file in files]
+    with pytest.raises(errors.CommitError, match="committed by another execution"):
+        commit(second, own, COUNTS)
+    assert names(run) == before
+    assert json.loads(Path(run.directory, runs.MANIFEST_FILE).read_text()) == first
+
+
 def test_of_many_executions_at_once_exactly_one_commits(run, files):
     def attempt(number: int) -> bool:
         try:

@@ -70,6 +70,12 @@ def test_every_clip_says_which_input_named_it(folder):
         assert {clip.listed_by for clip in clips_of(source)} == {source}
 
 
+def test_a_retried_dead_letter_stays_with_the_input_that_named_it_first(tmp_path):
+    (tmp_path / "dead_letters-1.jsonl").write_text('{"uri": "/a.wav", "listed_by": "/*.wav"}\n{"uri": "/b.wav"}\n')
+    source = f"@{tmp_path}/dead_letters-*.jsonl"
+    assert [clip.listed_by for clip in clips_of(source)] == ["/*.wav", source]
+
+
 def test_columns_of_a_list_travel_with_its_clips(tmp_path):
     (tmp_path / "list.csv").write_text("site,file\nnorth,gs://b/[1].wav\n,gs://b/2.wav\n", encoding="utf-8")
     (batch,) = clip_batches(f"@{tmp_path}/list.csv", "file", ("site", "none"))

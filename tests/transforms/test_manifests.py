@@ -40,6 +40,11 @@ def test_columns_are_carried_as_text_and_missing_ones_are_none(tmp_path, kind):
     assert [entry.metadata for entry in found] == [("1", "north", None), ("2", None, None)]
 
 
+def test_a_dead_letter_says_which_input_had_named_its_clip(tmp_path):
+    (tmp_path / "dead_letters-1.jsonl").write_text('{"uri": "/a.wav", "listed_by": "/*.wav", "code": "timeout"}\n')
+    assert list(manifests.entries(f"{tmp_path}/dead_letters-1.jsonl")) == [Entry("/a.wav", (), "/*.wav")]
+
+
 def test_a_text_file_has_no_columns(tmp_path):
     source = write(tmp_path, "txt")
     assert manifests.columns(source) == []

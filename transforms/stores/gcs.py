@@ -5,6 +5,8 @@ again with jitter, by the library and, for bodies that were cut or changed on th
 clip of the bucket would meet it.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import functools
 import random
@@ -18,6 +20,7 @@ from transforms.stores.base import Object, check, glob_regex
 SCHEME = "gs://"
 DEADLINE_S = 120.0  # of one call, the library's retries included
 TIMEOUTS_S = (10.0, 60.0)  # to connect, and between two bytes
+THREADS = 16  # that delete
 ATTEMPTS = 5  # at a body that arrives cut or changed
 FIELDS = "items(name,size,generation,crc32c),nextPageToken"
 
@@ -32,7 +35,7 @@ class GcsStore:
         bucket, name = _split(pattern)
         wanted = glob_regex(name)
         prefix = name[: min((name.index(c) for c in "*?[" if c in name), default=len(name))]
-        with _explained(pattern, "storage.objects.list"):
+        with _explained(pattern, "storage.objects.list", missing=errors.UsageError(f"there is no bucket {bucket}")):
             listed = _client().list_blobs(bucket, prefix=prefix, fields=FIELDS, timeout=TIMEOUTS_S, retry=_retry())
             for blob in listed:
                 if wanted.fullmatch(blob.name) and not blob.name.endswith("/"):
@@ -54,11 +57,13 @@ class GcsStore:
         generation = int(str(found.version).split("-", 1)[0])
         blob = _client().bucket(bucket).blob(name, generation=generation)
 
+        bounded = target if max_bytes is None else _Bounded(target, max_bytes)
+
         def attempt() -> None:
             target.seek(0)
             target.truncate()
             with _explained(uri, "storage.objects.get"):
-                blob.download_to_file(target, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
+                blob.download_to_file(bounded, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
 
         try:
             _again(attempt)
@@ -100,11 +105,35 @@ class GcsStore:
             blob.upload_from_string(content, checksum="crc32c", timeout=TIMEOUTS_S, retry=_retry())
 
     def delete(self, uris: list[str]) -> None:
-        """Deletes objects one by one."""
-        for uri in uris:
-            bucket, name = _split(uri)
-            with contextlib.suppress(errors.NotFoundError), _explained(uri, "storage.objects.delete"):
-                _client().bucket(bucket).blob(name).delete(timeout=TIMEOUTS_S, retry=_retry())
+        """Deletes objects, many at a time."""
+        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+            collections.deque(pool.map(_delete, uris), maxlen=0)  # asks each for its error
+
+
+class _Bounded:
+    """A file that refuses to grow beyond a number of bytes: the listed size is not that of an object stored as gzip."""
+
+    def __init__(self, target: BinaryIO, max_bytes: int) -> None:
+        self._target = target
+        self._max_bytes = max_bytes
+
+    def write(self, data: bytes) -> int:
+        """Writes.
+
+        Raises:
+          TooLargeError: that would be too much.
+        """
+        check(Object("", self._target.tell() + len(data), None), None, self._max_bytes)
+        return self._target.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+def _delete(uri: str) -> None:
+    bucket, name = _split(uri)
+    with contextlib.suppress(errors.NotFoundError), _explained(uri, "storage.objects.delete"):
+        _client().bucket(bucket).blob(name).delete(timeout=TIMEOUTS_S, retry=_retry())
 
 
 @functools.cache
@@ -142,8 +171,8 @@ def _again(call: Callable[[], Result]) -> Result:
 
 
 @contextlib.contextmanager
-def _explained(uri: str, permission: str) -> Iterator[None]:
-    """Translates the client's errors into ours."""
+def _explained(uri: str, permission: str, missing: errors.YamnetBeamError | None = None) -> Iterator[None]:
+    """Translates the client's errors into ours; `missing` is what a 404 means, if not that there is no object."""
     import google.auth.exceptions
     import requests
     from google.api_core import exceptions as api
@@ -152,7 +181,7 @@ def _explained(uri: str, permission: str) -> Iterator[None]:
     try:
         yield
     except api.NotFound as problem:
-        raise errors.NotFoundError(f"no such object: {uri}") from problem
+        raise missing or errors.NotFoundError(f"no such object: {uri}") from problem
     except (api.Forbidden, api.Unauthorized) as problem:
         bucket, _ = _split(uri)
         raise errors.AccessError(
@@ -170,7 +199,11 @@ def _explained(uri: str, permission: str) -> Iterator[None]:
 
 
 def _account() -> str:
+    from google.auth.credentials import AnonymousCredentials
+
     credentials = getattr(_client(), "_credentials", None)
+    if isinstance(credentials, AnonymousCredentials):
+        return "who has no Google credentials (gcloud auth application-default login gives some)"
     return str(getattr(credentials, "service_account_email", None) or "the account of these credentials")
 
 
