@@ -1,18 +1,18 @@
 """How large a run gets: core-hours, machines, requests, bytes and BigQuery, from what was measured.
 
-python deploy/sizing.py                                                  # the table of deploy/README.md
+python deploy/sizing.py                                                  # the first table of deploy/README.md
 python deploy/sizing.py --clips 10000000 --price vcpu_hour=P --price class_b_10k=P ...     # and what it costs
-python deploy/sizing.py --write                                          # puts the table into deploy/README.md
+python deploy/sizing.py --write                                          # puts the tables into deploy/README.md
 
 Nothing here knows a price: those given are multiplied, the others are named as missing. Standard library only.
 """
 
 import argparse
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 README = Path(__file__).parent / "README.md"
 SIZES = (1_000, 1_000_000, 10_000_000, 100_000_000)
@@ -47,17 +47,32 @@ PAGE_OBJECTS = 1_000  # of Cloud Storage's listing
 INITIAL_READS_PER_S = 5_000
 DOUBLING_MINUTES = 20
 
-# What a price is of, and how much of it a plan needs.
-PRICES: Mapping[str, str] = {
-    "vcpu_hour": "a vCPU for an hour",
-    "memory_gb_hour": "a GB of workers' memory for an hour",
-    "disk_gb_hour": "a GB of workers' disk for an hour",
-    "class_a_10k": "10,000 of Cloud Storage's class A operations: listing, writing",
-    "class_b_10k": "10,000 of Cloud Storage's class B operations: reading",
-    "egress_gb": "a GB read from another region; nothing within one",
-    "storage_gb_month": "a GB in Cloud Storage for a month",
-    "warehouse_gb_month": "a GB in BigQuery for a month",
-    "query_tb": "a TB that BigQuery's merge reads",
+
+class Thing(NamedTuple):
+    """What has a price: the unit of it, and where the amount comes from."""
+
+    unit: str
+    why: str
+
+
+PRICES: Mapping[str, Thing] = {
+    "vcpu_hour": Thing("a vCPU for an hour", "clips times milliseconds of a core"),
+    "memory_gb_hour": Thing("a GB of workers' memory for an hour", "4 GB a vCPU"),
+    "disk_gb_hour": Thing("a GB of workers' disk for an hour", "50 GB a machine of 8 vCPUs"),
+    "class_a_10k": Thing(
+        "10,000 class A operations of Cloud Storage",
+        "pages of 1,000 names, three files a bundle, and more by small bundles",
+    ),
+    "class_b_10k": Thing(
+        "10,000 class B operations of Cloud Storage",
+        "one GET a clip; two where a list without versions names it, which are asked for",
+    ),
+    "egress_gb": Thing("a GB read from another region", "nothing within one: put job, clips and dataset into the same"),
+    "storage_gb_month": Thing(
+        "a GB in Cloud Storage for a month", "Parquet and the index; TFRecord somewhat less, once more"
+    ),
+    "warehouse_gb_month": Thing("a GB in BigQuery for a month", "8 bytes a FLOAT64"),
+    "query_tb": Thing("a TB that BigQuery's merge reads", "at most the table, a run; loading it costs nothing"),
 }
 
 
@@ -216,23 +231,26 @@ def table(sizes: Sequence[int] = SIZES, fleet: Fleet = Fleet()) -> str:
 
 
 def bill(made: Plan, prices: Mapping[str, float]) -> str:
-    """What a plan needs of each thing that has a price, and what that costs where a price is given, as Markdown."""
-    lines = [f"| for {made.clips:,} clips | needs | price | cost |", "|---|---|---|---|"]
-    for name, amount in made.needs().items():
-        price = prices.get(name)
-        told = ("missing", "") if price is None else (f"{price:g}", f"{amount * price:,.2f}")
-        lines.append(f"| {PRICES[name]} (`{name}`) | {figure(amount)} | {' | '.join(told)} |")
-    total = sum(amount * prices.get(name, 0.0) for name, amount in made.needs().items())
-    missing = [name for name in PRICES if name not in prices]
-    lines.append(f"| sum{', without ' + ', '.join(missing) if missing else ''} | | | {total:,.2f} |")
-    return "\n".join(lines)
+    """What a plan needs of each thing that has a price, as Markdown, and what that costs where prices are given."""
+    rows = [[f"for {made.clips:,} clips", "needs", "where it comes from"]]
+    rows += [[f"`{n}`: {PRICES[n].unit}", figure(amount), PRICES[n].why] for n, amount in made.needs().items()]
+    if prices:
+        costs = {name: amount * prices[name] for name, amount in made.needs().items() if name in prices}
+        rows[0] += ["price", "cost"]
+        for name, cells in zip(made.needs(), rows[1:], strict=True):
+            cells.extend([f"{prices[name]:g}", f"{costs[name]:,.2f}"] if name in prices else ["not given", ""])
+        rows.append(["sum of those given", "", "", "", f"{sum(costs.values()):,.2f}"])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join("|" + "|".join(row) + "|" if row[0] == "---" else f"| {' | '.join(row)} |" for row in rows)
 
 
 def rendered(text: str) -> str:
-    """deploy/README.md with a fresh table."""
-    return re.sub(
-        r"(<!-- sizing -->\n).*?(<!-- /sizing -->)", lambda match: f"{match[1]}{table()}\n{match[2]}", text, flags=re.S
-    )
+    """deploy/README.md with fresh tables."""
+    for name, made in {"sizing": table(), "bill": bill(plan(10_000_000, Fleet()), {})}.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(start)
+        text = f"{before}{start}{made}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def figure(number: float) -> str:
@@ -259,7 +277,7 @@ def size(num_bytes: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the table, or a bill, or writes the table."""
+    """Prints the table, or a bill, or writes both."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0], allow_abbrev=False)
     parser.add_argument("--clips", type=int, action="append", help="of 10 s; repeatable")
     parser.add_argument("--format", choices=tuple(CLIP_BYTES), default="flac", help="of the clips that are billed")
@@ -270,9 +288,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default:g}")
     parser.add_argument(
         "--price", action="append", default=[], type=_price, metavar="NAME=PRICE",
-        help="; ".join(f"{name}: of {what}" for name, what in PRICES.items()),
+        help="; ".join(f"{name}: of {thing.unit}" for name, thing in PRICES.items()),
     )  # fmt: skip
-    parser.add_argument("--write", action="store_true", help="put the table of the defaults into deploy/README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables, of the defaults, into deploy/README.md")
     settings = parser.parse_args(argv)
     if settings.write:
         README.write_text(rendered(README.read_text()))

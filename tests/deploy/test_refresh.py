@@ -45,7 +45,6 @@ def test_the_definition_is_a_launch_request_of_settings_that_exist() -> None:
     assert options.output == f"gs://{VALUES['dataset_bucket']}/dataset"
 
 
-@pytest.mark.skipif(not METADATA.exists(), reason="the template's metadata is not there")
 def test_the_template_takes_the_parameters() -> None:
     taken = {parameter["name"]: parameter for parameter in json.loads(METADATA.read_text())["parameters"]}
     for name, value in request(DATE)["launchParameter"]["parameters"].items():
