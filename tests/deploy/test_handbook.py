@@ -31,8 +31,8 @@ FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Messages of ours that the runbook goes by.
 MESSAGES = (
     "plan made", "model loaded", "run committed", "run refused", "no clip at all", "may not use ", ": it needs ",
-    "the BigQuery table ", "storage.objects.get", "this worker has no model ", " held the weights ", " was committed at ",
-    "; nothing to do.", " was committed by another execution", "NOT COMMITTED", " clips are dead",
+    "the BigQuery table ", "storage.objects.get", "this worker has no model ", " held the weights ",
+    " was committed at ", "; nothing to do.", " was committed by another execution", "NOT COMMITTED", " clips are dead",
     "Dataflow refused the job", "a TaskManager is gone", "SDK harness closed connection",
 )  # fmt: skip
 

@@ -430,5 +430,5 @@ def _prepared() -> list[dict[str, Any]]:
         cloud.activate(),
     ):
         for kind, fields in {"clips": schemas.CLIP_FIELDS, "patches": schemas.PATCH_FIELDS}.items():
-            warehouse.prepare(warehouse.table(kind, name, "attempt", fields))
+            staging.prepare(warehouse.table(kind, name, "attempt", fields))
     return asked
