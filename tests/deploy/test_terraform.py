@@ -411,7 +411,7 @@ def _prepared() -> list[dict[str, Any]]:
     from tests.servers.cloud import google_cloud
     from tests.servers.egress import Route
     from tests.servers.serving import Request, Response, serving
-    from transforms import schemas, warehouse
+    from transforms import schemas, staging, warehouse
 
     asked: list[dict[str, Any]] = []
 
