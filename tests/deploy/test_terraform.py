@@ -411,7 +411,7 @@ def _prepared() -> list[dict[str, Any]]:
     from tests.servers.cloud import google_cloud
     from tests.servers.egress import Route
     from tests.servers.serving import Request, Response, serving
-    from transforms import schemas, warehouse
+    from transforms import schemas, staging, warehouse
 
     asked: list[dict[str, Any]] = []
 
@@ -430,5 +430,5 @@ def _prepared() -> list[dict[str, Any]]:
         cloud.activate(),
     ):
         for kind, fields in {"clips": schemas.CLIP_FIELDS, "patches": schemas.PATCH_FIELDS}.items():
-            warehouse.prepare(warehouse.table(kind, name, "attempt", fields))
+            staging.prepare(warehouse.table(kind, name, "attempt", fields))
     return asked
