@@ -184,11 +184,11 @@ def test_many_load_jobs_and_repeated_bundles_leave_each_clip_once(
     put(cloud, "bq-many", 4)
     cloud.gcs.store.write("gs://clips/bq-many/long.wav", sounds.sound_file(sounds.noise(6.0, seed=1)))
     settings = {"sink": ("bigquery",), "rows": "both", "bigquery_table": f"{DATASET}.many", "segment_patches": 8}
-    beam = ["--direct_runner_bundle_repeat=2", "--temp_location=gs://out/tmp"]
+    beam = ["--direct_runner_bundle_repeat=2", "--temp_location=gs://out/bq-many-tmp"]
     assert embed(["gs://clips/bq-many/*"], "gs://out/bq-many", beam=beam, **settings) == run.DONE
     assert copies.fired
     once_each(tables, "gs://out/bq-many", "many", 5)
-    assert not list(storage.matches("gs://out/tmp/**"))
+    assert not list(storage.matches("gs://out/bq-many-tmp/**"))
 
 
 def test_who_may_not_write_hears_it_before_a_clip_is_read(cloud: Cloud, tables: Tables, embed: Embed) -> None:
