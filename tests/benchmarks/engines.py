@@ -82,6 +82,7 @@ def table(folders: Sequence[Path], num_more: int, repetitions: int) -> list[str]
             say(f"{name}, {number + 1} of {repetitions}")
             few, many = (embed(folder, num_workers, cores, flags, cluster_cpu_s) for folder in folders)
             found.setdefault(name, []).append((few, many))
+            say(f"{few}, {many}")
     lines = ["| engine | clips/s | over one process | processor ms a clip | whole command |", "|---|---|---|---|---|"]
     one = statistics.median(many.clips_per_s for _, many in next(iter(found.values())))
     for name, runs in found.items():

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from results import Result
@@ -35,10 +35,11 @@ class Running:
 
     process: subprocess.Popen[str]
     dataset: Path
+    started: float = field(default_factory=time.time)
 
     def wait_for_rows(self, worker: TaskManager) -> None:
         """Waits until a worker is in the middle of it: it has made rows, and has not written its file."""
-        while not worker.has_rows:
+        while not worker.has_rows(self.started):
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
 

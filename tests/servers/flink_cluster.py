@@ -6,6 +6,7 @@ knows the host `worker-pool` by another address, so that the same flag leads eac
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -44,10 +45,12 @@ class TaskManager:
     pool: Program
     scratch: Path
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether its Python workers are writing rows now: their open files are among the temporary ones."""
-        return any(self.scratch.glob("yamnet-beam-*/part.parquet"))
+    def has_rows(self, since: float) -> bool:
+        """Whether its Python workers began a file of rows after a moment; workers that were killed leave older ones."""
+        parts = self.scratch.glob("yamnet-beam-*/part.parquet")
+        with contextlib.suppress(FileNotFoundError):  # just finished
+            return any(part.stat().st_mtime >= since for part in parts)
+        return False
 
 
 @dataclass(slots=True)
