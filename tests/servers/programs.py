@@ -64,7 +64,7 @@ class Programs:
     keep_logs: bool = False
 
     def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Program:
-        """Start a program.
+        """Start a program, in the folder of the logs: some write to where they are.
 
         Args:
             name: Of its log.
@@ -74,7 +74,9 @@ class Programs:
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             marked = {**os.environ, **(env or {}), _MARK: str(self.folder)}
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=marked, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=marked, cwd=self.folder, start_new_session=True
+            )
         program = Program(name, log, process)
         self.running.append(program)
         return program
