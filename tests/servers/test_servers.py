@@ -219,9 +219,10 @@ def test_a_beam_sink_survives_a_refused_rename(cloud: Cloud) -> None:
 
 
 def test_another_host_is_refused_and_listed(cloud: Cloud) -> None:
+    opener = urllib.request.build_opener()  # urlopen would keep the proxies of the first call in this process
     for url in ("https://example.com/", "http://example.org/"):
         with pytest.raises(urllib.error.URLError) as failure:
-            urllib.request.urlopen(url)
+            opener.open(url)
         if isinstance(failure.value, urllib.error.HTTPError):
             failure.value.close()
     assert cloud.refused == ["example.com", "example.org"]
