@@ -27,20 +27,33 @@ class Night:
     dataflow: DataflowRest
     pubsub: PubSub
 
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[None]:
+        """Lead this very process to the cloud, its own client of storage too, until the context ends."""
+        with self.cloud.activate():
+            gcs._client.cache_clear()
+            yield
+            gcs._client.cache_clear()
+
 
 @contextlib.contextmanager
-def night() -> Iterator[Night]:
-    """Run storage, Dataflow and Pub/Sub; this process's own client of storage meets them, too."""
+def services(*buckets: str, bigquery: bool = False) -> Iterator[Night]:
+    """Run storage with these buckets, Dataflow and Pub/Sub, and BigQuery on request."""
     dataflow, pubsub = DataflowRest(work=commits), PubSub()
     with serving(dataflow) as dataflow_port, serving(pubsub) as pubsub_port:
         routes = {
             "dataflow.googleapis.com": Route(dataflow_port),
             "pubsub.googleapis.com": Route(pubsub_port),
         }
-        with google_cloud(VALUES["dataset_bucket"], routes=routes) as cloud, cloud.activate():
-            gcs._client.cache_clear()
+        with google_cloud(*buckets, bigquery=bigquery, routes=routes) as cloud:
             yield Night(cloud, dataflow, pubsub)
-            gcs._client.cache_clear()
+
+
+@contextlib.contextmanager
+def night() -> Iterator[Night]:
+    """Run storage, Dataflow and Pub/Sub; this process's own client of storage meets them, too."""
+    with services(VALUES["dataset_bucket"]) as started, started.activate():
+        yield started
 
 
 def directory(request: dict[str, Any]) -> str:

@@ -2,31 +2,26 @@
 
 import ast
 import datetime
+import functools
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
-from tests.deploy import environments, nights
+from tests.deploy import environments, nights, workflow
 from tests.deploy.nights import Night
-from tests.deploy.refresh_definition import DEPLOY, REGION, VALUES, request, undated
+from tests.deploy.refresh_definition import VALUES, request
+from tests.deploy.workflow import WORKFLOW, Execution
 from transforms import runs
 
 pytestmark = pytest.mark.slow
-needs_python = pytest.mark.needs(None if sys.version_info >= (3, 11) else "the emulator of Workflows needs Python 3.11")
+needs_python = pytest.mark.needs(workflow.unavailable())
 
-WORKFLOW = DEPLOY / "workflows/refresh.yaml"
-PROGRAM = Path(__file__).with_name("run_workflow.py")
 DATE = "20261124"
 QUICK = {"date": DATE, "poll_s": 0.05}
 
@@ -42,20 +37,6 @@ NODES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How an execution ended."""
-
-    result: dict[str, Any] | None
-    log: str
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Path:
-    """The folder of the emulator's packages."""
-    return environments.packages("workflows")
-
-
 @pytest.fixture
 def night() -> Iterator[Night]:
     with nights.night() as services:
@@ -64,27 +45,13 @@ def night() -> Iterator[Night]:
 
 
 @pytest.fixture
-def execute(emulator: Path, night: Night) -> Any:
+def execute(night: Night) -> Callable[..., Execution]:
     """Runs the workflow, or another file, with an argument."""
-
-    def call(argument: dict[str, Any], file: Path = WORKFLOW) -> Execution:
-        variables = {"PROJECT": VALUES["project"], "REGION": REGION, "TOPIC": "yamnet-refresh", "REQUEST": undated()}
-        path = os.pathsep.join([str(emulator), *filter(None, [os.environ.get("PYTHONPATH")])])
-        ended = subprocess.run(
-            [sys.executable, "-W", "ignore", PROGRAM, file, json.dumps(argument)],
-            env=night.cloud.environ | variables | {"PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        return Execution(json.loads(ended.stdout) if ended.returncode == 0 else None, ended.stderr)
-
-    return call
+    return functools.partial(workflow.execute, night.cloud)
 
 
 @needs_python
-def test_a_night_is_launched_waited_for_and_told(night: Night, execute: Any) -> None:
+def test_a_night_is_launched_waited_for_and_told(night: Night, execute: Callable[..., Execution]) -> None:
     ended = execute(QUICK)
     assert ended.result, ended.log
     counts = {"listed": 300, "embedded": 0, "dead": 6, "unchanged": 294, "dead_ratio": 0.02}
@@ -99,7 +66,7 @@ def test_a_night_is_launched_waited_for_and_told(night: Night, execute: Any) -> 
 
 
 @needs_python
-def test_a_second_start_for_the_date_finds_it_done(night: Night, execute: Any) -> None:
+def test_a_second_start_for_the_date_finds_it_done(night: Night, execute: Callable[..., Execution]) -> None:
     execute(QUICK)
     again = execute(QUICK)
     assert again.result, again.log
@@ -108,14 +75,14 @@ def test_a_second_start_for_the_date_finds_it_done(night: Night, execute: Any) -
 
 
 @needs_python
-def test_without_a_date_it_is_today(night: Night, execute: Any) -> None:
+def test_without_a_date_it_is_today(night: Night, execute: Callable[..., Execution]) -> None:
     before = _today()
     execute({"poll_s": 0.05})
     assert night.dataflow.launches[0] in [request(before), request(_today())]  # midnight may lie between them
 
 
 @needs_python
-def test_two_at_once_do_the_work_once(night: Night, execute: Any) -> None:
+def test_two_at_once_do_the_work_once(night: Night, execute: Callable[..., Execution]) -> None:
     night.dataflow.looks = 10
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(execute, [QUICK, QUICK])
@@ -125,7 +92,9 @@ def test_two_at_once_do_the_work_once(night: Night, execute: Any) -> None:
 
 
 @needs_python
-def test_of_two_jobs_for_a_date_one_commits_and_both_starts_end_well(night: Night, execute: Any) -> None:
+def test_of_two_jobs_for_a_date_one_commits_and_both_starts_end_well(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     night.dataflow.late_lists, night.dataflow.refuses_twins, night.dataflow.looks = 2, False, 4
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(execute, [QUICK, QUICK])
@@ -138,7 +107,9 @@ def test_of_two_jobs_for_a_date_one_commits_and_both_starts_end_well(night: Nigh
 
 @needs_python
 @pytest.mark.parametrize("late_lists", [0, 1])
-def test_a_job_that_runs_already_is_waited_for(late_lists: int, night: Night, execute: Any) -> None:
+def test_a_job_that_runs_already_is_waited_for(
+    late_lists: int, night: Night, execute: Callable[..., Execution]
+) -> None:
     night.dataflow.late_lists = late_lists  # then the launch meets it, with 409
     running = {"id": "by-hand", "name": f"yamnet-refresh-{DATE}", "currentState": "JOB_STATE_RUNNING", "looks": 0}
     night.dataflow.jobs["by-hand"] = running
@@ -149,7 +120,9 @@ def test_a_job_that_runs_already_is_waited_for(late_lists: int, night: Night, ex
 
 
 @needs_python
-def test_a_run_that_the_gate_refuses_fails_the_night_and_is_told(night: Night, execute: Any) -> None:
+def test_a_run_that_the_gate_refuses_fails_the_night_and_is_told(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     night.dataflow.work = nights.is_refused
     ended = execute(QUICK)
     assert ended.result is None
@@ -161,7 +134,9 @@ def test_a_run_that_the_gate_refuses_fails_the_night_and_is_told(night: Night, e
 
 
 @needs_python
-def test_a_job_that_fails_fails_the_night_and_the_next_start_does_it_again(night: Night, execute: Any) -> None:
+def test_a_job_that_fails_fails_the_night_and_the_next_start_does_it_again(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     night.dataflow.work = nights.fails
     ended = execute(QUICK)
     assert ended.result is None
@@ -174,7 +149,9 @@ def test_a_job_that_fails_fails_the_night_and_the_next_start_does_it_again(night
 
 
 @needs_python
-def test_a_refusal_of_an_earlier_attempt_is_not_that_of_a_job_that_failed(night: Night, execute: Any) -> None:
+def test_a_refusal_of_an_earlier_attempt_is_not_that_of_a_job_that_failed(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     nights.is_refused(request(DATE))
     night.dataflow.work = nights.fails
     execute(QUICK)
@@ -182,14 +159,16 @@ def test_a_refusal_of_an_earlier_attempt_is_not_that_of_a_job_that_failed(night:
 
 
 @needs_python
-def test_what_is_committed_counts_whatever_became_of_the_job(night: Night, execute: Any) -> None:
+def test_what_is_committed_counts_whatever_became_of_the_job(night: Night, execute: Callable[..., Execution]) -> None:
     night.dataflow.work = nights.cancelled_after_its_commit
     ended = execute(QUICK)
     assert ended.result, ended.log
 
 
 @needs_python
-def test_a_job_past_its_deadline_fails_the_night_and_is_left_to_go_on(night: Night, execute: Any) -> None:
+def test_a_job_past_its_deadline_fails_the_night_and_is_left_to_go_on(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     night.dataflow.looks = 1000
     ended = execute(QUICK | {"deadline_s": 0.2})
     assert ended.result is None
@@ -198,7 +177,7 @@ def test_a_job_past_its_deadline_fails_the_night_and_is_left_to_go_on(night: Nig
 
 
 @needs_python
-def test_a_moment_of_trouble_is_tried_again(night: Night, execute: Any) -> None:
+def test_a_moment_of_trouble_is_tried_again(night: Night, execute: Callable[..., Execution]) -> None:
     night.dataflow.failures = [("GET", 503), ("POST", 503)]
     ended = execute(QUICK)
     assert ended.result, ended.log
@@ -206,7 +185,7 @@ def test_a_moment_of_trouble_is_tried_again(night: Night, execute: Any) -> None:
 
 
 @needs_python
-def test_a_launch_that_is_not_allowed_is_told(night: Night, execute: Any) -> None:
+def test_a_launch_that_is_not_allowed_is_told(night: Night, execute: Callable[..., Execution]) -> None:
     night.dataflow.failures = [("POST", 403)]
     ended = execute(QUICK)
     assert ended.result is None
@@ -215,7 +194,9 @@ def test_a_launch_that_is_not_allowed_is_told(night: Night, execute: Any) -> Non
 
 
 @needs_python
-def test_a_manifest_of_very_many_files_is_not_read_into_the_workflow(night: Night, execute: Any) -> None:
+def test_a_manifest_of_very_many_files_is_not_read_into_the_workflow(
+    night: Night, execute: Callable[..., Execution]
+) -> None:
     place = f"{nights.directory(request(DATE))}/{runs.SUCCESS_FILE}"
     night.cloud.gcs.store.write(place, b"{" + b" " * 300_000)
     ended = execute(QUICK)
@@ -225,7 +206,7 @@ def test_a_manifest_of_very_many_files_is_not_read_into_the_workflow(night: Nigh
 
 @needs_python
 @pytest.mark.parametrize("date", ["2026-11-24", "today", "20261324x"])
-def test_a_date_of_another_form_is_refused(date: str, night: Night, execute: Any) -> None:
+def test_a_date_of_another_form_is_refused(date: str, night: Night, execute: Callable[..., Execution]) -> None:
     ended = execute({"date": date})
     assert "it must be YYYYMMDD" in ended.log
     assert not night.dataflow.launches

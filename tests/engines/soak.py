@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from results import Result
 
+from tests.deploy import nights, workflow
 from tests.engines.agreement import assert_agree, assert_whole
 from tests.engines.collection import make
 from tests.engines.command import embed, start
 from tests.engines.conftest import FRESH_METRICS, QUICK
-from tests.servers import flink, prism
+from tests.engines.rehearsal import BUCKETS, Rehearsal
+from tests.servers import bigquery, flink, prism
 from tests.servers.flink import Flink
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs(flink.unavailable()), pytest.mark.needs(prism.unavailable())]
@@ -126,3 +128,13 @@ def test_a_job_commits_without_the_process_that_sent_it(cluster: Flink, tmp_path
         time.sleep(1)
     assert ended.result.is_committed
     assert_whole(ended.result)
+
+
+@pytest.mark.needs(workflow.unavailable())
+@pytest.mark.needs(bigquery.unavailable())
+def test_three_nights_leave_each_clip_once_in_bigquery_too() -> None:
+    with (
+        nights.services(*BUCKETS, bigquery=True) as services,
+        flink.flink(task_managers=2, settings=FRESH_METRICS, env=services.cloud.env) as started,
+    ):
+        Rehearsal(services, started, with_bigquery=True).three_nights()

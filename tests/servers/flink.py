@@ -23,6 +23,7 @@ from tests.servers.processes import free_port
 from tests.servers.programs import programs
 
 Environment = Literal["EXTERNAL", "PROCESS", "LOOPBACK"]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,19 @@ def unavailable() -> str | None:
 
 
 @contextlib.contextmanager
-def flink(task_managers: int = 2, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Flink]:
+def flink(
+    task_managers: int = 2, settings: Mapping[str, str] = NOTHING, env: Mapping[str, str] = NOTHING
+) -> Iterator[Flink]:
     """Run Flink until the context ends; the first call on this machine fetches it (two minutes, 0.4 GB).
 
     Args:
         task_managers: Each with one slot.
         settings: Of Flink, on top of deploy/flink/config.yaml.
+        env: Variables for Python workers (not those of LOOPBACK), on top of this process's own.
     """
     jar = job_server_jar()
     with programs("flink") as started:
-        cluster = Cluster(started, settings)
+        cluster = Cluster(started, settings, env)
         cluster.start(task_managers)
         port, artifact_port, expansion_port = free_port(), free_port(), free_port()
         command = [

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -55,10 +56,19 @@ class TaskManager:
 
 @dataclass(slots=True)
 class Cluster:
-    """A session cluster that can grow and lose TaskManagers."""
+    """A session cluster that can grow and lose TaskManagers.
+
+    Attributes:
+      programs: all that runs.
+      settings: of Flink, on top of deploy/flink/config.yaml.
+      env: more variables for Python workers.
+      pool_port: where each machine's pool of Python workers listens.
+      task_managers: those that were started and not replaced.
+    """
 
     programs: Programs
     settings: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pool_port: int = field(default_factory=free_port)
     task_managers: list[TaskManager] = field(default_factory=list)
     _rest_port: int = field(default_factory=free_port)
@@ -97,7 +107,7 @@ class Cluster:
         pool_address = f"127.0.0.{number + 2}"
         hosts = scratch / "hosts"
         hosts.write_text(f"{LOOPBACK} localhost {socket.gethostname()}\n{pool_address} {POOL_HOST}\n")
-        env = _worker_environment(scratch)
+        env = {**_worker_environment(scratch), **self.env}
         own = [f"-Djdk.net.hosts.file={hosts}", f"-Djava.io.tmpdir={scratch}", _LOG4J]
         jvm, dynamic = self._resources()
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
