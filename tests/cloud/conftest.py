@@ -13,6 +13,7 @@ from tests.servers import bigquery
 from tests.servers.bigquery_faults import faulty_bigquery
 from tests.servers.cloud import Cloud, google_cloud
 from tests.servers.faults import Faults
+from transforms import precision
 from transforms.stores import gcs
 
 
@@ -40,6 +41,12 @@ def cloud(services: Cloud) -> Iterator[Cloud]:
     assert not services.refused, "the product asked a host that it should not need"
 
 
+@pytest.fixture
+def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine, as if its processor were faster in bfloat16."""
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda: 2.0)
+
+
 @pytest.fixture(scope="session")
 def all_bigquery_faults(services: Cloud) -> Iterator[Faults]:
     with faulty_bigquery(services) as faults:
@@ -64,6 +71,7 @@ def embed(model_directory: str) -> Callable[..., int]:
     """Runs the command and returns its exit code."""
 
     def call(inputs: Sequence[str], output: str, *, beam: Sequence[str] = (), **settings: Any) -> int:
-        return run.embed(EmbedOptions(input=tuple(inputs), output=output, model=model_directory, **settings), beam)
+        settings = {"model": model_directory, **settings}
+        return run.embed(EmbedOptions(input=tuple(inputs), output=output, **settings), beam)
 
     return call

@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import sounds
 from buckets import clip, newest_manifest, put
@@ -13,7 +17,9 @@ from pipeline import run
 from pipeline.__main__ import main
 from pipeline.dataset import Dataset
 from tests.servers.cloud import Cloud
-from transforms import errors, runs, storage
+from transforms import errors, golden, model_store, runs, storage
+from transforms.weights import to_npz
+from transforms.yamnet import Yamnet
 
 pytestmark = pytest.mark.slow
 
@@ -64,11 +70,35 @@ def test_500_clips_and_three_nights(cloud: Cloud, embed: Embed) -> None:
     assert len(Dataset.open(output)) == 514
 
 
-def test_another_precision_makes_all_stale(cloud: Cloud, embed: Embed) -> None:
+@pytest.fixture
+def other_model(model_directory: str, tmp_path: Path) -> str:
+    """A model directory whose weights are a little different."""
+    weights = model_store.load_weights(model_directory)
+    weights = weights | {"logits/bias": weights["logits/bias"] + np.float32(0.001)}
+    network = Yamnet(weights, model_store.classes(model_directory))
+    directory = Path(shutil.copytree(model_directory, tmp_path / "model"))
+    (directory / model_store.WEIGHTS_FILE).write_bytes(to_npz(weights))
+    card = json.loads((directory / model_store.CARD_FILE).read_text())
+    card |= {"fingerprint": network.version, "golden": golden.answers(network)}
+    (directory / model_store.CARD_FILE).write_text(json.dumps(card))
+    return str(directory)
+
+
+@pytest.mark.usefixtures("fast_bfloat16")
+def test_another_precision_and_another_model_make_all_stale(cloud: Cloud, embed: Embed, other_model: str) -> None:
     put(cloud, "stale", 3)
-    for precision, planned in (("float32", "new"), ("bfloat16", "stale"), ("float32", "stale")):
-        assert embed(["gs://clips/stale/*"], "gs://out/stale", precision=precision) == run.DONE
+    nights: list[tuple[dict[str, Any], str]] = [
+        ({}, "new"),
+        ({"precision": "bfloat16"}, "stale"),
+        ({}, "stale"),
+        ({"model": other_model}, "stale"),
+    ]
+    for settings, planned in nights:
+        assert embed(["gs://clips/stale/*"], "gs://out/stale", **settings) == run.DONE
         assert newest_manifest("gs://out/stale")["planned"][planned] == 3
+    versions = Dataset.open("gs://out/stale").info()
+    assert (versions["clips"], len(versions["model_versions"])) == (3, 1)
+    assert versions["model_versions"] == [model_store.describe(other_model)["fingerprint"]]
 
 
 def test_dead_letters_are_input_and_are_tried_again(cloud: Cloud, embed: Embed) -> None:

@@ -498,6 +498,7 @@ SHELL = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 def test_the_launcher_of_a_template_makes_the_job_of_the_command_line(
     cloud: Cloud, service: Dataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
