@@ -22,6 +22,9 @@ from transforms.yamnet import Yamnet
 hypothesis.settings.register_profile("project", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("project")
 
+# Assertions outside of tests tell their values, too.
+pytest.register_assert_rewrite("tests.engines.agreement", "tests.engines.rehearsal")
+
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
 
 
