@@ -23,7 +23,7 @@ test: setup  ## run all tests
 test-fast: setup  ## run the tests that need neither TensorFlow nor Beam
 	$(BIN)/pytest -m "not slow"
 
-soak: setup  ## run 300 clips on every engine, and kill workers meanwhile (10 minutes; Java, Maven, Go)
+soak: setup  ## 300 clips on every engine, workers killed meanwhile, three nights with BigQuery (15 minutes; Java, Maven, Go)
 	$(BIN)/pytest tests/engines/soak.py
 
 check: setup  ## format, lint, types, import floors, tests: the whole truth
