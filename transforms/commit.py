@@ -191,8 +191,10 @@ def _delete_leftovers(directory: str, manifest: Manifest) -> None:
         runs.MANIFEST_FILE,
     }
     names = {os.path.basename(uri): uri for uri in storage.children(directory)}
-    # Another execution may be about to find that _SUCCESS is there: its attempt at it is its own.
-    storage.delete([uri for name, uri in names.items() if name not in keep and f".{runs.SUCCESS_FILE}." not in name])
+    # Another execution may be writing the one, or about to find the other there: what it does so with is its own.
+    in_flight = [f".{name}." for name in (runs.SUCCESS_FILE, runs.MANIFEST_FILE)]
+    unused = [uri for name, uri in names.items() if name not in keep and not any(part in name for part in in_flight)]
+    storage.delete(unused)
 
 
 def _delete_staged(run: RunInfo) -> None:
