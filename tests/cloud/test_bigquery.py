@@ -70,7 +70,7 @@ def test_500_clips_are_the_same_in_parquet_tfrecord_bigquery_and_a_local_run(
 
 
 def test_files_and_tables_hold_the_same_clips_and_patches_through_three_nights(
-    cloud: Cloud, tables: Tables, embed: Embed, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, tables: Tables, embed: Embed
 ) -> None:
     uris = put(cloud, "bq-same", 12)
     settings: dict[str, Any] = {
@@ -91,7 +91,7 @@ def test_files_and_tables_hold_the_same_clips_and_patches_through_three_nights(
         assert not list(storage.matches("gs://out/bq-same/.tmp-*/**"))
         return clips
 
-    with metrics.kept_results(monkeypatch) as results:
+    with metrics.kept_results() as results:
         assert embed(inputs, output, **settings) == run.DONE
     manifest = newest_manifest(output)
     counted = metrics.figures(results[-1])

@@ -22,7 +22,7 @@ from tests.deploy import replay
 from tests.servers import beam_programs
 from tests.servers.processes import free_port
 from tests.servers.programs import programs
-from transforms import model_store
+from transforms import model_sources, model_store
 
 pytestmark = pytest.mark.slow
 MISSING = None if sys.version_info[:2] == (3, 11) else "the image's Python is 3.11: run its tests under that"
@@ -55,7 +55,7 @@ def parts() -> Iterator[Path]:
 def build(file: Path, root: Path, parts: Path) -> replay.Image:
     asked = [sys.executable, "-m", "pip", "cache", "dir"]
     pip_cache = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
-    caches = {"/root/.cache/pip": pip_cache, "/root/.cache/yamnet-beam": model_store.cache_directory()}
+    caches = {"/root/.cache/pip": pip_cache, "/root/.cache/yamnet-beam": model_sources.cache_directory()}
     for folder in caches.values():
         folder.mkdir(parents=True, exist_ok=True)
     images = {"beam": parts / "beam", "launcher": parts / "launcher"}

@@ -69,7 +69,7 @@ def observe(tmp_path_factory: pytest.TempPathFactory, model_directory: str):
             max_failure_ratio=0.9,
             **settings,
         )
-        with pytest.MonkeyPatch.context() as patched, metrics.kept_results(patched) as results:
+        with metrics.kept_results() as results:
             code = run.embed(options)
         (directory,) = set(output.glob("run=*")) - before
         (kept,) = results

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from transforms import errors, model_store, storage, weights
-from transforms.model_store import CARD_FILE, CLASS_MAP_FILE, PUBLISHED_FINGERPRINT, WEIGHTS_FILE
+from transforms.model_sources import CLASS_MAP_FILE
+from transforms.model_store import CARD_FILE, PUBLISHED_FINGERPRINT, WEIGHTS_FILE
 
 pytestmark = pytest.mark.slow
 

