@@ -1,6 +1,7 @@
 """The front end: log-mel and patches."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,15 @@ def test_log_mel_is_that_of_a_plain_float64_computation():
     frames = [padded[160 * k : 160 * k + 400] * window for k in range(144)]
     expected = [np.log(np.abs(np.fft.rfft(frame, 512)) @ weights + 0.001) for frame in frames]
     np.testing.assert_allclose(log_mel_spectrogram(waveform), expected, rtol=0, atol=2e-5)
+
+
+def test_log_mel_is_computed_in_the_thread_that_asks_for_it_alone():
+    waveform = sounds.noise(10.0)
+    of_all_threads, of_this_one = time.process_time(), time.thread_time()
+    for _ in range(100):
+        log_mel_spectrogram(waveform)
+    of_all_threads, of_this_one = time.process_time() - of_all_threads, time.thread_time() - of_this_one
+    assert of_all_threads < 1.3 * of_this_one
 
 
 @given(st.integers(1, 100_000))
