@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import importlib.util
 import os
 import sys
 import tempfile
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from typing import Any
 def tensorflow() -> Any:
     """The TensorFlow module."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet_stderr():
+    with _quiet_stderr(), _without_keras():
         import tensorflow as module
     return module
 
@@ -32,6 +34,24 @@ def configure(num_threads: int | None) -> None:
         module.config.set_visible_devices([], "GPU")
         # It finds nothing to do in our graph, and copies the weights to look.
         module.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keeps TensorFlow from importing all of Keras, which takes 60 MB and more, and a second.
+
+    It does so to register optimizers. Whoever uses `tf.keras` afterwards imports it then.
+    """
+    if "keras" in sys.modules or not (spec := importlib.util.find_spec("keras")):
+        yield
+        return
+    there = types.ModuleType("keras")  # it can be found, and has no modules
+    there.__spec__ = spec
+    sys.modules["keras"] = there
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 @contextlib.contextmanager
