@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from transforms import engine, features, model_store, storage, yamnet
+from transforms import engine, features, model_sources, model_store, storage, yamnet
 from transforms.segments import PATCH_HOP_SAMPLES, PATCH_SAMPLES
 
 
@@ -25,7 +25,7 @@ def export(model_directory: str, output: str) -> None:
 
     weights = model_store.load_weights(model_directory)
     with tempfile.TemporaryDirectory() as scratch:
-        class_map = Path(scratch) / model_store.CLASS_MAP_FILE
+        class_map = Path(scratch) / model_sources.CLASS_MAP_FILE
         class_map.write_bytes(storage.read_bytes(model_store.class_map_path(model_directory)))
         module: Any = tf.Module(name="yamnet")
         module.class_map = tf.saved_model.Asset(str(class_map))

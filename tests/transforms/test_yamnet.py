@@ -6,7 +6,7 @@ import sounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import engine, golden, model_store
+from transforms import engine, fused, golden, model_store
 from transforms.features import Array, log_mel_spectrogram, patches_of
 from transforms.yamnet import BLOCK_PATCHES, Classes, Outputs, Yamnet, block_size, folded_layers, forward
 
@@ -82,9 +82,20 @@ def test_the_fused_network_is_the_plain_one(published_weights, patches, precisio
     head = published_weights["logits/kernel"], published_weights["logits/bias"]
     layers = list(folded_layers(published_weights))
     plain = forward(tf.constant(patches[:32]), layers, head, tf.dtypes.as_dtype(precision))
-    (fused,) = Yamnet(published_weights, Classes((), ()), precision=precision).embed([patches[:32]])
-    np.testing.assert_allclose(fused.scores, plain[1].numpy(), rtol=0, atol=closeness)
-    np.testing.assert_allclose(fused.embeddings, plain[0].numpy(), rtol=0, atol=5 * closeness)
+    (found,) = Yamnet(published_weights, Classes((), ()), precision=precision).embed([patches[:32]])
+    np.testing.assert_allclose(found.scores, plain[1].numpy(), rtol=0, atol=closeness)
+    np.testing.assert_allclose(found.embeddings, plain[0].numpy(), rtol=0, atol=5 * closeness)
+
+
+@pytest.mark.parametrize("setting", ["0", "1"])
+def test_a_tensorflow_without_onednn_computes_the_same(published_weights, patches, one_by_one, monkeypatch, setting):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", setting)
+    monkeypatch.setattr(fused, "_product", fused._product.__wrapped__)
+    operation, _ = fused._product()
+    assert operation == ("_FusedMatMul" if setting == "0" else "_MklNativeFusedMatMul")
+    (outputs,) = Yamnet(published_weights, Classes((), ())).embed([patches])
+    np.testing.assert_allclose(outputs.scores, one_by_one.scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(outputs.embeddings, one_by_one.embeddings, rtol=1e-4, atol=1e-4)
 
 
 def test_folding_keeps_the_kernels_shapes_and_the_strides(published_weights):
