@@ -62,7 +62,8 @@ class Decoder:
         """
         self._max_duration_s = max_duration_s
         self._target_rate_hz = target_rate_hz
-        self._reader = open_audio(source)
+        with measure("decode"):
+            self._reader = open_audio(source)
         self._meter = HealthMeter()
         self._num_decoded = self._num_samples = 0
         rate, channels = self._reader.sample_rate_hz, self._reader.num_channels
@@ -91,13 +92,15 @@ class Decoder:
     @property
     def facts(self) -> AudioFacts:
         """What was decoded; complete once iteration has ended."""
+        with measure("health"):
+            health = self._meter.result()
         return AudioFacts(
             duration_s=self._num_decoded / self._reader.sample_rate_hz,
             sample_rate_hz=self._reader.sample_rate_hz,
             num_channels=self._reader.num_channels,
             num_samples=self._num_samples,
             truncated=self._reader.truncated,
-            health=self._meter.result(),
+            health=health,
         )
 
     def _mono(self) -> Iterator[Samples]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from measure import Figures, spread
 
-STAGES = ("fetch", "decode", "downmix", "health", "resample", "log_mel", "network", "pool", "encode")
+STAGES = ("fetch", "read", "decode", "downmix", "health", "resample", "log_mel", "network", "pool", "encode")
 MULTIPLIES_PER_PATCH = 69_165_056
 NETWORK_CLIPS, PATCHES = "10 s FLAC", 20  # the clips that tell the network's speed
 

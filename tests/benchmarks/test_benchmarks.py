@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 pytest.importorskip("librosa", reason="the peer of the benchmark needs librosa: make bench installs it")
 
-STAGES = {"fetch", "decode", "downmix", "health", "resample", "log_mel", "network", "pool", "encode", "beam"}
+STAGES = {"fetch", "read", "decode", "downmix", "health", "resample", "log_mel", "network", "pool", "encode", "beam"}
 
 
 def test_the_smallest_benchmark_measures_and_reports(tmp_path: Path) -> None:
