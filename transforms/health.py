@@ -68,8 +68,8 @@ class HealthMeter:
         self._hear_frames(waveform[: num_frames * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES))
 
     def _hear_frames(self, frames: npt.NDArray[np.float32]) -> None:
-        energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)
-        self._energy += float(energy.sum())
+        energy = np.einsum("ij,ij->i", frames, frames)
+        self._energy += float(energy.sum(dtype=np.float64))
         self._num_frames += len(frames)
         self._num_silent += int(np.count_nonzero(energy < SILENT_RMS**2 * FRAME_SAMPLES))
         self._power += _power(frames * _HANN)

@@ -62,18 +62,17 @@ def fetch(clip: Clip, max_bytes: int | None = None, http: HttpsAccess = storage.
       AccessError: permission or environment trouble.
     """
     check(Object(clip.uri, clip.num_bytes, clip.source_version), clip.source_version, max_bytes)
-    is_small = clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
-    if is_small:
-        buffer = io.BytesIO()
-        found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes, http=http)
-        data = buffer.getvalue()
-        read = replace(clip, source_version=found.version, num_bytes=len(data))
-        return FetchedClip(read, data, None, False, hashlib.sha256(data).hexdigest())
     if storage.is_local(clip.uri):
         found = storage.stat(clip.uri)
         check(found, clip.source_version, max_bytes)
-        read = replace(clip, source_version=found.version, num_bytes=found.num_bytes)
-        return FetchedClip(read, None, clip.uri, False, _sha256(clip.uri))
+        clip = replace(clip, source_version=found.version, num_bytes=found.num_bytes)
+        if _is_small(clip):
+            return _in_memory(clip, storage.read_bytes(clip.uri))
+        return FetchedClip(clip, None, clip.uri, False, _sha256(clip.uri))
+    if _is_small(clip):
+        buffer = io.BytesIO()
+        found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes, http=http)
+        return _in_memory(replace(clip, source_version=found.version), buffer.getvalue())
     descriptor, path = tempfile.mkstemp(prefix="yamnet-beam-")
     try:
         with os.fdopen(descriptor, "w+b") as target:
@@ -140,6 +139,14 @@ def _fetch_and_time(clip: Clip, max_bytes: int | None, http: HttpsAccess) -> tup
     started = time.thread_time()
     fetched = fetch(clip, max_bytes, http)
     return fetched, time.thread_time() - started
+
+
+def _is_small(clip: Clip) -> bool:
+    return clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
+
+
+def _in_memory(clip: Clip, data: bytes) -> FetchedClip:
+    return FetchedClip(replace(clip, num_bytes=len(data)), data, None, False, hashlib.sha256(data).hexdigest())
 
 
 def _sha256(path: str) -> str:
