@@ -126,8 +126,10 @@ class Yamnet:
         head = weights["logits/kernel"], weights["logits/bias"]
         dtype = tf.dtypes.as_dtype(precision)
 
+        compute = fused.forward if fused.is_possible() else forward
+
         def network(patches: Any) -> tuple[Any, Any]:
-            return fused.forward(patches, layers, head, dtype)
+            return compute(patches, layers, head, dtype)
 
         signature = tf.TensorSpec([None, 96, 64], tf.float32)
         self._network = tf.function(network, autograph=False).get_concrete_function(signature)
