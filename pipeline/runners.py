@@ -95,7 +95,9 @@ def _refuse_what_never_works(name: str, beam_options: PipelineOptions) -> None:
 
 def _refuse_local_paths(options: EmbedOptions, runner: Runner) -> None:
     """Refuses what only this machine can read or write."""
-    cure = "give a bucket (gs://...), or --shared_filesystem if every worker has it under the same path"
+    cure = "give a bucket (gs://...)"
+    if runner.name != dataflow.RUNNER:
+        cure += ", or --shared_filesystem if every worker has it under the same path"
     places = [("--output", options.output)]
     places += [("--input", text) for text in options.input if not text.startswith(manifests.QUERY)]
     for flag, place in places:

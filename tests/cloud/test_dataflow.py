@@ -252,7 +252,7 @@ REFUSED = [
     (["--save_main_session"], [], "--save_main_session: workers import this package"),
     (["--dry_run=True"], [], "--dry_run is for tests of Beam"),
     (["--shared_filesystem"], [], "--shared_filesystem: Dataflow's workers share no file system"),
-    (["--output=here"], [], "--output=.*/here is on this machine"),
+    (["--output=here"], [], r"--output=.*/here is on this machine, and .*: give a bucket \(gs://\.\.\.\)$"),
     (["--input=here/*.wav"], [], r"--input=here/\*.wav is on this machine"),
     (["--model={copy}"], [], "the model .* is on this machine.*model fetch --output gs://"),
     (["--profile=dataflow-large", "--runner=FlinkRunner"], [], "--profile=dataflow-large is for DataflowRunner"),
