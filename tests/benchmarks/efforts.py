@@ -55,8 +55,8 @@ def tiny_clips(many: int, repetitions: int) -> Contest:
 
 DEFAULT = Effort(
     contests=(
-        Contest(10, "flac", 16, 112, 4),
-        Contest(10, "wav", 16, 112, 4),
+        Contest(10, "flac", 16, 208, 4),
+        Contest(10, "wav", 16, 208, 4),
         Contest(10, "mp3", 16, 112, 2),
         Contest(1, "flac", 64, 576, 2),
         Contest(60, "flac", 4, 20, 2),

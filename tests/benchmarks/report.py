@@ -169,7 +169,14 @@ def _stages(results: Results) -> str:
     rows.append(("unexplained", *(f"{ms:.2f}" for ms in unexplained)))
     rows.append(("wall", *(_ms(ours["wall_ms"]) for _, ours in columns)))
     rows.append(("stages / wall", *(f"{ours['explained']:.2f}" for _, ours in columns)))
-    return "## Stages, ms a clip\n\n" + table(("stage", *(name for name, _ in columns)), rows)
+    lines = [
+        "## Stages, ms a clip",
+        "",
+        "`fetch` is waiting for bytes, `read` processor time of the threads that bring them, beside the others.",
+        "",
+        table(("stage", *(name for name, _ in columns)), rows),
+    ]
+    return "\n".join(lines)
 
 
 def _ms(spread: dict[str, Any]) -> str:

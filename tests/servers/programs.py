@@ -97,14 +97,6 @@ class Programs:
                 raise RuntimeError(f"{needed[-1].name} is not ready:\n{logs}")
             time.sleep(0.1)
 
-    def cpu_s(self) -> float:
-        """Return the processor time of all processes that live, with that of their children that have ended."""
-        ticks = 0
-        for environment in self._environments():
-            with contextlib.suppress(OSError):
-                ticks += sum(map(int, (environment.parent / "stat").read_text().rsplit(")", 1)[1].split()[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
-
     def stop(self) -> None:
         """End all programs, the last first, which may need the others to end well; then all that they left behind."""
         while self.running:
