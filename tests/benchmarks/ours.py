@@ -14,12 +14,11 @@ from typing import Any
 import pyarrow.parquet as pq
 from apache_beam.metrics import MetricsFilter
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' look at metrics
-
-import metrics
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for the tests' look at metrics
 
 from pipeline import Yamnet2Vec, YamnetEncoder, run
 from pipeline.options import EmbedOptions
+from tests import metrics
 from transforms import export, model_sources, model_store
 from transforms.metrics import NAMESPACE
 
