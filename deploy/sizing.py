@@ -20,10 +20,10 @@ SIZES = (1_000, 1_000_000, 10_000_000, 100_000_000)
 # Milliseconds of one core for a clip of 10 s, 44.1 kHz stereo, from its file to its row: tests/benchmarks, on one vCPU
 # of a virtual machine with AVX512-BF16 (AMD EPYC).
 CORE_MS: Mapping[tuple[str, str], float] = {
-    ("flac", "float32"): 24.0,
-    ("flac", "bfloat16"): 17.0,
-    ("wav", "float32"): 19.0,
-    ("wav", "bfloat16"): 12.0,
+    ("flac", "float32"): 23.0,
+    ("flac", "bfloat16"): 16.5,
+    ("wav", "float32"): 19.5,
+    ("wav", "bfloat16"): 13.0,
 }
 # Bytes of such a clip: FLAC as tests/benchmarks/clips.py makes it, three quarters of WAV.
 CLIP_BYTES: Mapping[str, int] = {"flac": 1_312_000, "wav": 1_764_044}
