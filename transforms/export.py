@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms import engine, features, model_sources, model_store, storage, yamnet
+from transforms.layers import Layer, folded_layers
 from transforms.segments import PATCH_HOP_SAMPLES, PATCH_SAMPLES
 
 
@@ -30,8 +31,8 @@ def export(model_directory: str, output: str) -> None:
         module: Any = tf.Module(name="yamnet")
         module.class_map = tf.saved_model.Asset(str(class_map))
         module.layers = [
-            yamnet.Layer(layer.depthwise, layer.stride, tf.Variable(layer.kernel), tf.Variable(layer.bias))
-            for layer in yamnet.folded_layers(weights)
+            Layer(layer.depthwise, layer.stride, tf.Variable(layer.kernel), tf.Variable(layer.bias))
+            for layer in folded_layers(weights)
         ]
         module.head = tf.Variable(weights["logits/kernel"]), tf.Variable(weights["logits/bias"])
 

@@ -9,34 +9,41 @@ plain network, and every load is checked against known answers.
 import functools
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from transforms import engine
+from transforms.layers import Layer
 
-if TYPE_CHECKING:
-    from transforms.yamnet import Layer
+_ONEDNN = "_MklNativeFused"  # how the names of its operations begin
 
 
 @functools.cache
 def is_possible() -> bool:
-    """Whether this build of TensorFlow has oneDNN's operations, and is not told to do without."""
+    """Whether this build of TensorFlow has oneDNN's operations and may use them; tries them on a tiny network."""
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return False
     tf = engine.tensorflow()
+    kernel, bias = np.ones([3, 3, 1, 1], np.float32), np.ones(1, np.float32)
+    layers = [Layer(False, 2, kernel, bias), Layer(True, 1, kernel, bias), Layer(False, 1, kernel[:1, :1], bias)]
 
-    def product() -> Any:
-        return _fused("MatMul", tf.ones([1, 1]), tf.ones([1, 1]), tf.ones([1]))
+    def network(patches: Any) -> Any:
+        return forward(patches, layers, (kernel[0, 0], bias), tf.float32)
 
     try:
-        return os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0" and bool(tf.function(product, autograph=False)())
+        tf.function(network, autograph=False)(tf.ones([1, 4, 4]))
     except (tf.errors.OpError, RuntimeError, ValueError):
         return False
+    return True
 
 
-def forward(patches: Any, layers: "Iterable[Layer]", head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
+def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
     """`yamnet.forward` of layers that never change, in a graph that is being traced.
 
     Args:
       patches: float32 tensor [num_patches, 96, 64] of log-mel.
-      layers: as `yamnet.folded_layers` gives them.
+      layers: as `layers.folded_layers` gives them.
       head: kernel [1024, 521] and bias [521] of the classifier.
       dtype: of the convolutions; features, embeddings and scores stay float32.
 
@@ -87,5 +94,5 @@ def _fused(operation: str, net: Any, kernel: Any, bias: Any, **more: Any) -> Any
         "_kernel": value(s=b"MklNameChangeOp"),  # as TensorFlow marks what it puts in the place of its own
     }
     graph = tf.compat.v1.get_default_graph()
-    name, inputs = f"_MklNativeFused{operation}", [net, kernel, bias]
-    return graph.create_op(name, inputs, [net.dtype], name="fused", attrs=attributes | more).outputs[0]
+    inputs = [net, kernel, bias]
+    return graph.create_op(_ONEDNN + operation, inputs, [net.dtype], name="fused", attrs=attributes | more).outputs[0]

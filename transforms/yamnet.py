@@ -12,27 +12,13 @@ import numpy.typing as npt
 
 from transforms import engine, fused
 from transforms import weights as tensors
+from transforms.layers import Layer, folded_layers
 from transforms.weights import Weights
 
 Array = npt.NDArray[np.float32]
 Precision = Literal["float32", "bfloat16"]
 
 BLOCK_PATCHES = 32  # larger blocks leave the processor's caches, smaller ones cost more per patch
-
-
-class Layer(NamedTuple):
-    """A convolution with its batch norm folded in, to be followed by ReLU.
-
-    Attributes:
-      depthwise: whether `kernel` is [3, 3, channels, 1], else [height, width, channels, filters].
-      stride: in both directions.
-      bias: [channels] or [filters].
-    """
-
-    depthwise: bool
-    stride: int
-    kernel: Array
-    bias: Array
 
 
 class Outputs(NamedTuple):
@@ -47,27 +33,12 @@ class Outputs(NamedTuple):
     scores: Array
 
 
-def folded_layers(weights: Weights) -> Iterator[Layer]:
-    """The network's convolutions with batch norm folded into kernel and bias, computed in float64."""
-    strides = [tensors.FIRST_STRIDE] + [s for stride, _ in tensors.BLOCKS for s in (stride, 1)]
-    kernels = [tensor for tensor in tensors.TENSORS if len(tensor.shape) == 4]
-    for tensor, stride in zip(kernels, strides, strict=True):
-        norm = tensor.name.removesuffix("kernel") + "bn/"
-        variance, mean, beta = (
-            weights[norm + statistic].astype(np.float64) for statistic in ("moving_variance", "moving_mean", "beta")
-        )
-        scale = 1 / np.sqrt(variance + tensors.BATCH_NORM_EPSILON)
-        depthwise = "depthwise" in tensor.variable
-        kernel = weights[tensor.name] * (scale[:, None] if depthwise else scale)
-        yield Layer(depthwise, stride, kernel.astype(np.float32), (beta - mean * scale).astype(np.float32))
-
-
 def forward(patches: Any, layers: Iterable[Layer], head: tuple[Any, Any], dtype: Any) -> tuple[Any, Any]:
     """The network as plain TensorFlow operations, to be exported or trained; `fused.forward` is faster.
 
     Args:
       patches: float32 tensor [num_patches, 96, 64] of log-mel.
-      layers: as `folded_layers` gives them, tensors or arrays.
+      layers: as `layers.folded_layers` gives them, tensors or arrays.
       head: kernel [1024, 521] and bias [521] of the classifier.
       dtype: of the convolutions; features, embeddings and scores stay float32.
 
