@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import difflib
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -102,21 +103,30 @@ def beam_flags(unknown: Sequence[str], known: Sequence[str]) -> list[str]:
     Raises:
       UsageError: one is neither, or has a value it cannot have; names the nearest known flag. Where the launcher of a
         Flex Template has made the command line, the service has checked its parameters, and what it adds besides is
-        left out if Beam does not know it.
+        left out if Beam does not know it. Where a job server takes the job, one that is near no known flag is for it.
     """
     if not unknown:
         return []
     from apache_beam.options import pipeline_options
 
+    from pipeline import portable  # with Beam
+
     beams = _Parser(add_help=False, allow_abbrev=False)
     for options in _subclasses(pipeline_options.PipelineOptions):
         if "_add_argparse_args" in vars(options):
             options._add_argparse_args(beams)  # type: ignore[attr-defined]
-    words = [word for given in unknown for word in _switched(given, beams)]
-    _, left = beams.parse_known_args(words)
-    if not _is_launched(unknown):
-        refuse_unknown(left, [*known, *flags_of(beams)])
-    return [word for word in words if word not in left]
+    words = [word for flag in unknown for word in _switched(flag, beams)]
+    given, left = beams.parse_known_args(words)
+    if _is_launched(unknown):
+        return [word for word in words if word not in left]
+    every = [*known, *flags_of(beams)]
+    if str(given.runner).rpartition(".")[2] in portable.RUNNERS:
+        foreign = [word for word in left if word.startswith("--") and not _near(word, every, cutoff=0.75)]
+        left = [word for word in left if word not in foreign]
+        if foreign:
+            print(f"For the job server, which ignores what it does not know: {' '.join(foreign)}", file=sys.stderr)
+    refuse_unknown(left, every)
+    return words
 
 
 def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
@@ -125,8 +135,12 @@ def refuse_unknown(left: Sequence[str], known: Sequence[str]) -> None:
         flag = word.split("=", 1)[0]
         if not flag.startswith("-"):
             raise errors.UsageError(f"stray word {word!r}; inputs are given with --input")
-        near = difflib.get_close_matches(flag, known, n=1)
+        near = _near(word, known)
         raise errors.UsageError(f"unknown flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _near(word: str, known: Sequence[str], cutoff: float = 0.6) -> list[str]:
+    return difflib.get_close_matches(word.split("=", 1)[0], known, n=1, cutoff=cutoff)
 
 
 def flags_of(parser: argparse.ArgumentParser) -> list[str]:

@@ -76,7 +76,12 @@ def test_the_command_itself_can_be_the_worker_and_start_its_own_job_server(
     clips: Path, expected: Result, cluster: Flink, tmp_path: Path
 ) -> None:
     flags = cluster.flags("LOOPBACK", "FlinkRunner")
-    assert_agree(embed(clips, tmp_path, *flags, "--parallelism=1", *ROWS), expected)
+    ended = start(clips, tmp_path, *flags, "--parallelism=1", "--object_reuse", *ROWS).wait(300)
+    assert ended.code == 0, ended.stderr
+    assert_agree(ended.result, expected)
+    # A flag that the job server alone knows has reached it.
+    assert "For the job server, which ignores what it does not know: --object_reuse" in ended.stderr
+    assert cluster.cluster.ask(f"/jobs/{cluster.newest_job['jid']}/config")["execution-config"]["object-reuse-mode"]
 
 
 def prepare(*flags: str) -> tuple[runners.Runner, PipelineOptions]:

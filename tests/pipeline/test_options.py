@@ -92,6 +92,19 @@ def test_flags_of_beam_pass_and_others_do_not() -> None:
 
 
 @pytest.mark.slow
+def test_flags_that_only_a_job_server_knows_pass_and_misspelt_ones_do_not(capsys: pytest.CaptureFixture[str]) -> None:
+    known = flags.flags_of(parsers()[1]["embed"])
+    words = ["--runner=apache_beam.runners.FlinkRunner", "--execution_mode_for_batch=BATCH_FORCED", "--object_reuse"]
+    assert flags.beam_flags(words, known) == words
+    told = "For the job server, which ignores what it does not know: --execution_mode_for_batch=BATCH_FORCED --object"
+    assert capsys.readouterr().err.startswith(told)
+    for word in ("--object_reuse", "--top_clases=3", "--parralelism=2", "clip.wav"):
+        runner = "FnApiRunner" if word == "--object_reuse" else "FlinkRunner"
+        with pytest.raises(errors.UsageError, match=r"unknown flag|stray word"):
+            flags.beam_flags([f"--runner={runner}", word], known)
+
+
+@pytest.mark.slow
 def test_switches_of_beam_take_the_strings_of_template_services() -> None:
     given = ["--no_use_public_ips=true", "--update=false", "--streaming=False", "--labels=a=true"]
     assert flags.beam_flags(given, []) == ["--no_use_public_ips", "--labels=a=true"]
