@@ -38,7 +38,7 @@ def configure(num_threads: int | None) -> None:
 
 @contextlib.contextmanager
 def _without_keras() -> Iterator[None]:
-    """Keeps TensorFlow from importing all of Keras, which takes 60 MB and more, and a second.
+    """Keeps TensorFlow from importing all of Keras, which takes a second and 20 to 150 MB, by what else is there.
 
     It does so to register optimizers. Whoever uses `tf.keras` afterwards imports it then.
     """
