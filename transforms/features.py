@@ -62,13 +62,15 @@ def log_mel_spectrogram(waveform: Waveform) -> Array:
     # Made once: of this size, the allocator would fetch and return every array anew.
     windowed = np.zeros((BLOCK_FRAMES, FFT_SAMPLES))  # the zeros behind the window stay
     spectrum = np.empty((BLOCK_FRAMES, FFT_SAMPLES // 2 + 1), np.complex128)
-    magnitudes = np.empty((BLOCK_FRAMES, FFT_SAMPLES // 2 + 1), np.float32)
+    rounded = np.empty_like(spectrum, np.complex64)  # float32 is enough for magnitudes, and half the work
+    magnitudes = np.empty_like(spectrum, np.float32)
     for start in range(0, len(frames), BLOCK_FRAMES):
         block = frames[start : start + BLOCK_FRAMES]
         count = len(block)
         np.multiply(block, hann_window(), out=windowed[:count, :WINDOW_SAMPLES])
         np.fft.rfft(windowed[:count], axis=1, out=spectrum[:count])
-        np.abs(spectrum[:count].astype(np.complex64), out=magnitudes[:count])
+        rounded[:count] = spectrum[:count]
+        np.abs(rounded[:count], out=magnitudes[:count])
         mel = log_mel[start : start + count]
         for bins, bands, weights in groups:
             np.matmul(magnitudes[:count, bins], weights, out=mel[:, bands])
