@@ -232,7 +232,7 @@ def _config(path: str) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(EmbedOptions)]
     for name in settings:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
+            near = _near(str(name), names)
             raise errors.UsageError(
                 f"--config={path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
             )

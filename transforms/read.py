@@ -66,10 +66,10 @@ def fetch(clip: Clip, max_bytes: int | None = None, http: HttpsAccess = storage.
         found = storage.stat(clip.uri)
         check(found, clip.source_version, max_bytes)
         clip = replace(clip, source_version=found.version, num_bytes=found.num_bytes)
-        if _is_small(clip):
+        if storage.fits_memory(clip.num_bytes):
             return _in_memory(clip, storage.read_bytes(clip.uri))
         return FetchedClip(clip, None, clip.uri, False, _sha256(clip.uri))
-    if _is_small(clip):
+    if storage.fits_memory(clip.num_bytes):
         buffer = io.BytesIO()
         found = storage.download(clip.uri, buffer, version=clip.source_version, max_bytes=max_bytes, http=http)
         return _in_memory(replace(clip, source_version=found.version), buffer.getvalue())
@@ -139,10 +139,6 @@ def _fetch_and_time(clip: Clip, max_bytes: int | None, http: HttpsAccess) -> tup
     started = time.thread_time()
     fetched = fetch(clip, max_bytes, http)
     return fetched, time.thread_time() - started
-
-
-def _is_small(clip: Clip) -> bool:
-    return clip.num_bytes is not None and clip.num_bytes <= storage.MEMORY_BYTES
 
 
 def _in_memory(clip: Clip, data: bytes) -> FetchedClip:

@@ -34,6 +34,11 @@ def is_http(uri: str) -> bool:
     return uri.startswith(("https://", "http://"))
 
 
+def fits_memory(num_bytes: int | None) -> bool:
+    """Whether an object is known to be small enough to be held in memory."""
+    return num_bytes is not None and num_bytes <= MEMORY_BYTES
+
+
 def normalise(uri: str) -> str:
     """One spelling for one object: local paths absolute and without scheme, others as they are."""
     if uri.startswith("file://"):
@@ -111,8 +116,7 @@ def open_binary(uri: str, http: HttpsAccess = HTTPS_OFF) -> BinaryIO:
     if is_local(uri):
         return _LOCAL.open(uri)
     found = stat(uri, http)
-    is_small = found.num_bytes is not None and found.num_bytes <= MEMORY_BYTES
-    target: Any = io.BytesIO() if is_small else tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    target: Any = io.BytesIO() if fits_memory(found.num_bytes) else tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     try:
         download(uri, target, version=found.version, http=http)
     except BaseException:
