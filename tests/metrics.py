@@ -7,6 +7,7 @@ from unittest import mock
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
+from apache_beam.metrics.cells import DistributionResult
 
 from transforms.metric_names import NAMESPACE
 
@@ -16,10 +17,14 @@ Figures = dict[str, Any]  # by the name of the metric: a count, or a distributio
 def figures(result: Any, namespace: str = NAMESPACE) -> Figures:
     """The metrics of one namespace in a pipeline's result, added up over its steps."""
     found = result.metrics().query(MetricsFilter().with_namespace(namespace))
-    counts: Figures = {}
+    added: Figures = {}
     for metric in found["counters"]:
-        counts[metric.key.metric.name] = counts.get(metric.key.metric.name, 0) + metric.result
-    return counts | {metric.key.metric.name: metric.result for metric in found["distributions"]}
+        added[metric.key.metric.name] = added.get(metric.key.metric.name, 0) + metric.result
+    for metric in found["distributions"]:
+        before = added.get(metric.key.metric.name)
+        data = metric.result.data if before is None else before.data.combine(metric.result.data)
+        added[metric.key.metric.name] = DistributionResult(data)
+    return added
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from apache_beam.metrics import MetricsFilter
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for the tests' look at metrics
 
@@ -20,7 +19,6 @@ from pipeline import Yamnet2Vec, YamnetEncoder, run
 from pipeline.options import EmbedOptions
 from tests import metrics
 from transforms import export, model_sources, model_store
-from transforms.metrics import NAMESPACE
 
 _SUFFIX = "_microseconds"
 _vec, _encoder = functools.cache(Yamnet2Vec), functools.cache(YamnetEncoder)
@@ -49,13 +47,10 @@ def run_and_time(options: EmbedOptions, flags: list[str]) -> tuple[int, dict[str
     """Runs the command; its exit code, and the seconds of every stage."""
     with metrics.kept_results() as results, contextlib.redirect_stdout(io.StringIO()):
         code = run.embed(options, flags)
-    found = results[-1].metrics().query(MetricsFilter().with_namespace(NAMESPACE))["distributions"]
-    stages: dict[str, float] = {}
-    for metric in found:
-        if (name := metric.key.metric.name).endswith(_SUFFIX):
-            stage = name.removesuffix(_SUFFIX)
-            stages[stage] = stages.get(stage, 0.0) + metric.committed.sum / 1e6
-    return code, stages
+    figures = metrics.figures(results[-1])
+    return code, {
+        name.removesuffix(_SUFFIX): figure.sum / 1e6 for name, figure in figures.items() if name.endswith(_SUFFIX)
+    }
 
 
 def times(output: str) -> list[list[float]]:

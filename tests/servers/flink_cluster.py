@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -68,7 +67,7 @@ class Cluster:
 
     programs: Programs
     settings: Mapping[str, str]
-    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    env: Mapping[str, str]
     pool_port: int = field(default_factory=free_port)
     task_managers: list[TaskManager] = field(default_factory=list)
     _rest_port: int = field(default_factory=free_port)
